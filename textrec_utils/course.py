@@ -1,0 +1,491 @@
+"""The runner and the command line: `textrec run`, `report`, `data`, `list`, `doctor`, `lab`, `test`."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from textrec_utils import __version__
+from textrec_utils.cache import atomic_path, cache_dir, sha256_of, write_atomic
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+STATIC = Path(__file__).resolve().parent / "static"
+
+
+def build_dir() -> Path:
+    """Where reports go: $TEXTREC_BUILD, or `build` in the checkout."""
+    return Path(os.environ.get("TEXTREC_BUILD") or ROOT / "build")
+
+
+class CourseError(click.ClickException):
+    """One sentence for the reader, exit status 2."""
+
+    exit_code = 2
+
+    def show(self, file=None) -> None:
+        click.echo(f"错误：{self.message}", err=True)
+
+
+# ---------------------------------------------------------------- chapters and parameters
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A notebook of the course: its file, its stem as name, its first heading as title."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def read(self) -> dict:
+        return json.loads(self.path.read_text(encoding="utf-8"))
+
+    @property
+    def title(self) -> str:
+        for cell in self.read()["cells"]:
+            found = re.search(r"^#\s+(.+)$", "".join(cell["source"]), re.M)
+            if cell["cell_type"] == "markdown" and found:
+                return found[1].strip()
+        return self.name
+
+    def parameters(self) -> dict[str, object]:
+        """The literals of the cell tagged `parameters`, read without running anything."""
+        for cell in self.read()["cells"]:
+            if "parameters" in cell["metadata"].get("tags", []):
+                values = {}
+                for node in ast.parse("".join(cell["source"])).body:
+                    if isinstance(node, ast.Assign):
+                        values[node.targets[0].id] = ast.literal_eval(node.value)
+                return values
+        return {}
+
+    def fingerprint(self, parameters: dict) -> str:
+        """SHA-256 over all that the chapter's outputs depend on: its cells, our code and data, parameters, versions."""
+        cells = [(c["cell_type"], "".join(c["source"])) for c in self.read()["cells"]]
+        files = sorted(Path(__file__).parent.glob("*.py")) + sorted(p for p in (ROOT / "data").rglob("*") if p.is_file())
+        inputs = {
+            "cells": cells, "parameters": {k: str(v) for k, v in parameters.items()},
+            "files": [(p.name, sha256_of(p)) for p in files], "versions": _versions(),
+            "dataset": _folder_state(parameters.get("dataset")),
+        }  # fmt: skip
+        return sha256_of(json.dumps(inputs, sort_keys=True).encode())
+
+
+def _folder_state(dataset: object) -> list:
+    folder = Path(str(dataset))
+    if dataset is None or not folder.is_dir():
+        return []
+    return [(p.name, sha256_of(p)) for p in sorted(folder.iterdir()) if p.is_file()]
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "transformers", "numpy", "pandas", "gensim", "jieba", "implicit", "scikit-learn")
+    return {n: importlib.metadata.version(n) for n in names} | {"python": platform.python_version()}
+
+
+def chapters() -> list[Chapter]:
+    """The course in reading order; the report is not a chapter."""
+    return [Chapter(p) for p in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
+
+
+def find_chapter(word: str) -> Chapter:
+    """A chapter by its number (`3`, `03`) or name; CourseError names those there are."""
+    names = [c.name for c in chapters()] + ["report"]
+    if word.isdigit():
+        word = f"{int(word):02d}_"
+    found = [n for n in names if n == word or n.startswith(word)]
+    if len(found) != 1:
+        raise CourseError(f"没有章节 {word}：可用的有 {'、'.join(names)}。")
+    return Chapter(NOTEBOOKS / f"{found[0]}.ipynb")
+
+
+def check_parameters(chapter: Chapter, given: list[str]) -> dict[str, object]:
+    """`name=value` words as typed values; refuses unknown names and wrong types before anything runs."""
+    known = chapter.parameters()
+    values: dict[str, object] = {}
+    for word in given:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise CourseError(f"参数 {word!r} 少了等号，写法是 -p 名字=值。")
+        if name not in known:
+            raise CourseError(f"{chapter.name} 没有参数 {name}：可用的有 {'、'.join(known)}。")
+        values[name] = _typed(chapter, name, text, known[name])
+    return values
+
+
+def _typed(chapter: Chapter, name: str, text: str, default: object) -> object:
+    kinds = {bool: "true 或 false", int: "整数", float: "数", str: "文字", list: "用逗号隔开的列表"}
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        if isinstance(default, int):
+            return int(text)
+        if isinstance(default, float):
+            return float(text)
+        if isinstance(default, list):
+            words = [w.strip() for w in text.strip("[]").split(",") if w.strip()]
+            return [type(default[0])(w.strip("'\"")) for w in words] if default else words
+        return text
+    except (ValueError, KeyError):
+        kind = kinds[type(default)]
+        raise CourseError(f"{chapter.name} 的参数 {name} 应是{kind}（默认 {default!r}），得到 {text!r}。") from None
+
+
+# ---------------------------------------------------------------- running
+
+
+@dataclass
+class Outcome:
+    """What became of one notebook."""
+
+    name: str
+    seconds: float = 0.0
+    skipped: bool = False
+    error: str = ""
+
+
+def run_notebook(chapter: Chapter, parameters: dict[str, object], slug: str, *, force: bool = False, label: str = "") -> Outcome:
+    """Execute a notebook to `build/notebooks/<slug>.ipynb` and HTML, unless its inputs have not changed.
+
+    Whatever happens, finished files stay whole: the new ones are written beside and renamed.
+    """
+    state_file = build_dir() / "state" / f"{slug}.json"
+    executed = build_dir() / "notebooks" / f"{slug}.ipynb"
+    page = build_dir() / "report" / f"{slug}.html"
+    fingerprint = chapter.fingerprint(parameters)
+    state = json.loads(state_file.read_text(encoding="utf-8")) if state_file.exists() else {}
+    fresh = state.get("fingerprint") == fingerprint and not state.get("error")
+    if fresh and not force and all(p.exists() and sha256_of(p) == state.get(p.suffix) for p in (executed, page)):
+        return Outcome(slug, state["seconds"], skipped=True)
+    start = time.perf_counter()
+    error = _execute(chapter, parameters, executed, slug, label)
+    seconds = time.perf_counter() - start
+    state = {
+        "fingerprint": fingerprint, "seconds": round(seconds, 1), "error": error, "title": chapter.title,
+        "chapter": chapter.name, "parameters": {k: v for k, v in parameters.items() if k != "metrics_csv"},
+    }  # fmt: skip
+    if not error:
+        write_page(executed, page)
+        state |= {executed.suffix: sha256_of(executed), page.suffix: sha256_of(page)}
+    write_atomic(state_file, json.dumps(state, ensure_ascii=False, indent=1).encode())
+    return Outcome(slug, seconds, error=error)
+
+
+def _execute(chapter: Chapter, parameters: dict, executed: Path, slug: str, label: str) -> str:
+    """Run by papermill; returns "" or one sentence on what failed, where, and where the log is."""
+    import logging
+
+    import papermill
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    # Kernels of this interpreter, quiet bars inside notebooks, hashes that do not change.
+    os.environ |= {"PYTHONHASHSEED": "0", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    bar = {"desc": label or slug, "unit": "格", "disable": None, "leave": False, "file": sys.stderr}
+    try:
+        with atomic_path(executed) as temporary:
+            papermill.execute_notebook(
+                str(chapter.path), str(temporary), parameters=parameters, kernel_name="python3", cwd=str(NOTEBOOKS),
+                progress_bar=bar, request_save_on_cell_execute=False,
+            )  # fmt: skip
+        return ""
+    except papermill.PapermillExecutionError as failure:
+        log = build_dir() / "logs" / f"{slug}.log"
+        text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failure.traceback))
+        write_atomic(log, f"{failure.source}\n\n{text}\n".encode())
+        cell = f"第 {failure.cell_index + 1} 格（In [{failure.exec_count}]）"
+        return f"{cell}出错：{failure.ename}: {failure.evalue}；日志 {log}"
+
+
+def run_many(words: tuple[str, ...], given: list[str], force: bool) -> list[Outcome]:
+    """Run chapters (all, and the report, where none is named), then build the index."""
+    chosen = [find_chapter(w) for w in words] or [*chapters(), Chapter(NOTEBOOKS / "report.ipynb")]
+    checked = [(c, check_parameters(c, given)) for c in chosen]
+    outcomes = []
+    try:
+        for n, (chapter, parameters) in enumerate(checked, start=1):
+            slug = report_slug(parameters) if chapter.name == "report" else chapter.name
+            if chapter.name == "report":
+                parameters = parameters | {"metrics_csv": str(build_dir() / "report" / "metrics" / f"{slug}.csv")}
+            outcome = run_notebook(chapter, parameters, slug, force=force, label=f"[{n}/{len(checked)}] {slug}")
+            outcomes.append(outcome)
+            what = "未变，沿用上次结果" if outcome.skipped else ("失败" if outcome.error else f"{outcome.seconds:.0f} 秒")
+            click.echo(f"[{n}/{len(checked)}] {slug}：{what}")
+            if outcome.error:
+                click.echo(f"    {outcome.error}", err=True)
+    finally:
+        build_index()
+    return outcomes
+
+
+def report_slug(parameters: dict[str, object]) -> str:
+    """`report`, or `report-…` with the parameters that differ from the notebook's own."""
+    if not parameters:
+        return "report"
+    words = [Path(str(v)).name if k == "dataset" else f"{k}-{v}" for k, v in sorted(parameters.items())]
+    return "report-" + re.sub(r"[^\w.\-]+", "_", "-".join(words))[:80]
+
+
+# ---------------------------------------------------------------- pages
+
+
+def write_page(notebook: Path, page: Path) -> None:
+    """An executed notebook as one HTML page that is complete without a network."""
+    import nbformat
+    from traitlets.config import Config
+
+    names = [c.name for c in chapters()]
+    links = [("目录", "index.html")]
+    if notebook.stem in names:
+        i = names.index(notebook.stem)
+        links += [("上一章", f"{names[i - 1]}.html")] * (i > 0)
+        links += [("下一章", f"{names[i + 1]}.html")] * (i + 1 < len(names))
+    config = Config({"HTMLExporter": {"embed_images": True, "exclude_input_prompt": False}})
+    exporter = _offline_exporter()(
+        config=config, template_file="page.html.j2", extra_template_basedirs=[str(STATIC.parent)],
+        extra_template_paths=[str(STATIC)], language_code="zh-CN",
+    )  # fmt: skip
+    content = nbformat.read(notebook, as_version=4)
+    content.metadata["title"] = Chapter(notebook).title
+    html, _ = exporter.from_notebook_node(content, resources={"textrec_nav": links})
+    # Links between chapters point to notebooks; in the report they point to pages.
+    html = re.sub(r'href="(?:\./)?([\w-]+)\.ipynb"', r'href="\1.html"', html)
+    write_atomic(page, html.encode())
+    asset = page.parent / "assets" / "mermaid.tiny.js"
+    if not asset.exists():
+        write_atomic(asset, (STATIC / "mermaid.tiny.js").read_bytes())
+
+
+def _offline_exporter():
+    import latex2mathml.converter
+    from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        """Formulas become MathML, which browsers draw themselves."""
+
+        def inline_math(self, body: str) -> str:
+            return latex2mathml.converter.convert(body)
+
+        def block_math(self, body: str) -> str:
+            return latex2mathml.converter.convert(body, display="block")
+
+    class OfflineExporter(HTMLExporter):
+        def markdown2html(self, context, source):
+            cell = context.get("cell", {})
+            renderer = Renderer(
+                escape=False, attachments=cell.get("attachments", {}), embed_images=True,
+                path=str(NOTEBOOKS), anchor_link_text="¶",
+            )  # fmt: skip
+            return MarkdownWithMath(renderer=renderer).render(source)
+
+        markdown2html.jinja_pass_arg = HTMLExporter.markdown2html.jinja_pass_arg
+
+    return OfflineExporter
+
+
+def build_index() -> Path:
+    """`build/report/index.html` and `metrics.csv` from what lies in the build folder."""
+    import jinja2
+    import pandas as pd
+
+    report = build_dir() / "report"
+    states = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted((build_dir() / "state").glob("*.json"))}
+
+    def entry(name: str, state: dict) -> dict:
+        page = report / f"{name}.html"
+        shown = "，".join(f"{k}={Path(str(v)).name if k == 'dataset' else v}" for k, v in state.get("parameters", {}).items())
+        return {
+            "title": state.get("title", name), "href": page.name if page.exists() else "", "seconds": round(state.get("seconds", 0)),
+            "failed": "失败" if state.get("error") else "", "parameters": shown or "默认参数",
+        }  # fmt: skip
+
+    rows = [entry(c.name, {"title": c.title} | states.get(c.name, {})) for c in chapters()]
+    reports = [entry(n, s) for n, s in states.items() if s.get("chapter") == "report" and not s.get("error")]
+    tables = [pd.read_csv(p) for p in sorted((report / "metrics").glob("*.csv"))]
+    best, columns, note = [], [], ""
+    if tables:
+        keys = ["dataset", "protocol", "method", "metric", "k", "parameters", "seed"]
+        metrics = pd.concat(tables, ignore_index=True).drop_duplicates(keys, keep="last")
+        write_atomic(report / "metrics.csv", metrics.to_csv(index=False).encode("utf-8-sig"))
+        best, columns, note = _glance(metrics)
+    template = jinja2.Environment(autoescape=True).from_string((STATIC / "index.html.j2").read_text(encoding="utf-8"))
+    html = template.render(
+        chapters=rows, reports=reports, best=best, best_columns=columns, best_note=note, version=__version__,
+        python=platform.python_version(), made=time.strftime("%Y-%m-%d %H:%M"),
+    )  # fmt: skip
+    write_atomic(report / "index.html", html.encode())
+    return report / "index.html"
+
+
+def _glance(metrics) -> tuple[list[list[str]], list[str], str]:
+    """The ten best methods of the first table in metrics.csv, for the index page."""
+    first = metrics.iloc[0]
+    one = metrics[(metrics["dataset"] == first["dataset"]) & (metrics["protocol"] == first["protocol"])]
+    one = one[(one["metric"] == first["metric"]) & (one["k"] == first["k"])].sort_values("value", ascending=False)
+    name = f"{first['metric']}@{first['k']}"
+    rows = [[r.method, f"{r.value:.4f}", f"[{r.low:.3f}, {r.high:.3f}]", f"{r.seconds:.1f}"] for r in one.head(10).itertuples()]
+    note = f"{first['dataset']}，{first['protocol']}，{first['users']} 个用户，全量排序，区间为对用户自助抽样的 95%。"
+    return rows, ["方法", name, "95% 区间", "秒"], note
+
+
+# ---------------------------------------------------------------- the command line
+
+
+class _Cli(click.Group):
+    """Turns our own one-sentence errors into a message and an exit status, and Ctrl-C into 130."""
+
+    def invoke(self, ctx):
+        from textrec_utils.datasets import DataError
+
+        try:
+            return super().invoke(ctx)
+        except DataError as error:
+            raise CourseError(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("\n已中断；跑完的章节都保留着，再次运行会接着来。", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """《预训练语言模型与文本推荐》：运行课程、生成报告。"""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a Windows console may be GBK
+            stream.reconfigure(errors="replace")
+
+
+_parameter = click.option("-p", "pairs", multiple=True, nargs=2, metavar="名字 值", help="笔记本参数，可多次给出。")
+_force = click.option("--force", is_flag=True, help="即使输入没变也重新运行。")
+
+
+def _finish_run(outcomes: list[Outcome]) -> None:
+    index = build_dir() / "report" / "index.html"
+    click.echo(f"请打开 {index}")
+    failed = [o.name for o in outcomes if o.error]
+    if failed:
+        raise CourseError(f"{'、'.join(failed)} 没有跑完，其余结果都已保留。")
+
+
+@main.command()
+@click.argument("words", nargs=-1, metavar="[章节]…")
+@_parameter
+@_force
+def run(words: tuple[str, ...], pairs, force: bool) -> None:
+    """运行章节（默认全部和报告），例如 textrec run 03 05。"""
+    _finish_run(run_many(words, [f"{k}={v}" for k, v in pairs], force))
+
+
+@main.command()
+@_parameter
+@_force
+def report(pairs, force: bool) -> None:
+    """按参数生成报告，例如 textrec report -p dataset caixin -p k 20。"""
+    from textrec_utils.datasets import DATASETS, load_dataset
+
+    given = [(k, str(Path(v).expanduser().resolve()) if k == "dataset" and v not in DATASETS else v) for k, v in pairs]
+    words = [f"{k}={v}" for k, v in given]
+    parameters = check_parameters(Chapter(NOTEBOOKS / "report.ipynb"), words)
+    load_dataset(parameters.get("dataset", "movielens-zh"))  # bad data is told before a kernel starts
+    if "model" in parameters:
+        from textrec_utils.encoder import Encoder
+
+        Encoder(str(parameters["model"]))
+    _finish_run(run_many(("report",), words, force))
+
+
+@main.command()
+@click.argument("name")
+def data(name: str) -> None:
+    """取得并检查一个数据集（名字或文件夹）。"""
+    from textrec_utils.datasets import load_dataset
+
+    dataset = load_dataset(name)
+    click.echo(f"{dataset.name}：{len(dataset.users):,} 用户，{len(dataset.items):,} 物品，{len(dataset.interactions):,} 交互")
+    click.echo(f"来源：{dataset.source}\n许可：{dataset.licence}\n校验和：{dataset.checksum()}")
+    for sentence in dataset.removed:
+        click.echo(f"注意：{sentence}")
+
+
+@main.command("list")
+def list_() -> None:
+    """列出章节、报告参数、数据集和模型。"""
+    from textrec_utils.datasets import DATASETS, project_data
+
+    for chapter in chapters():
+        page = build_dir() / "report" / f"{chapter.name}.html"
+        click.echo(f"{'✓' if page.exists() else '·'} {chapter.name:26} {chapter.title}")
+    shown = "，".join(f"{k}={v!r}" for k, v in Chapter(NOTEBOOKS / "report.ipynb").parameters().items())
+    click.echo(f"\n报告参数：{shown}")
+    click.echo(f"数据集：{'、'.join(DATASETS)}，或自己的文件夹")
+    models = [p.parent.name for p in sorted((project_data() / "models").glob("*/config.json"))]
+    click.echo(f"自带模型：{'、'.join(models)}，或任何 Hugging Face 名字、本地文件夹")
+
+
+@main.command()
+def doctor() -> None:
+    """检查版本、字体、磁盘、数据和模型。"""
+    from textrec_utils.encoder import DEFAULT_MODEL, find_model, has_bf16
+
+    problems = []
+    click.echo(f"textrec {__version__}，Python {platform.python_version()}，{platform.system()} {platform.machine()}")
+    click.echo("，".join(f"{k} {v}" for k, v in _versions().items() if k != "python"))
+    try:
+        from textrec_utils.plotting import use_cjk_font
+
+        click.echo(f"字体：{use_cjk_font()}")
+    except Exception as error:  # a doctor reports, it does not die
+        problems.append(f"中文字体不可用（{error}），请重装 mplfonts")
+    free = shutil.disk_usage(ROOT).free / 2**30
+    click.echo(f"磁盘剩余 {free:.0f} GB，缓存 {cache_dir()}")
+    if free < 2:
+        problems.append("磁盘剩余不到 2 GB，请先清理")
+    model = find_model(DEFAULT_MODEL)
+    click.echo(f"模型 {DEFAULT_MODEL}：{'找到' if Path(model).is_dir() else '没有找到'}；bf16 {'可用' if has_bf16() else '不可用'}")
+    if not Path(model).is_dir():
+        problems.append(f"找不到 data/models/{DEFAULT_MODEL}，请重新克隆仓库")
+    kept = cache_dir() / "data" / "movielens-zh" / "u.data"
+    click.echo(f"MovieLens：{'已在缓存' if kept.exists() else '尚未下载（首次使用时自动取得）'}")
+    click.echo(f"镜像 TEXTREC_MIRROR：{os.environ.get('TEXTREC_MIRROR') or '未设置'}")
+    if problems:
+        raise CourseError("；".join(problems) + "。")
+    click.echo("一切就绪。下一步：textrec run 或 textrec lab")
+
+
+@main.command()
+def lab() -> None:
+    """在 JupyterLab 里打开课程。"""
+    sys.exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(NOTEBOOKS)]))
+
+
+@main.command()
+@click.option("--fast", is_flag=True, help="只跑单元测试，不跑笔记本。")
+def test(fast: bool) -> None:
+    """运行全部测试：pytest，然后用 nbval 检查每个笔记本的输出。"""
+    os.environ |= {"PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false"}
+    suites = [[]]
+    if not fast:
+        suites.append(["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1200", str(NOTEBOOKS)])
+    codes = [subprocess.call([sys.executable, "-m", "pytest", *suite], cwd=ROOT) for suite in suites]
+    if any(codes):
+        raise CourseError("有测试没有通过，见上面的输出。")
+    click.echo("测试全部通过。下一步：textrec run 生成报告，或 textrec lab 打开课程。")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Metrics over full rankings, with intervals and tests: what a table must say to be believed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from textrec_utils.baselines import Recommender
+from textrec_utils.cache import Cost, measure
+from textrec_utils.ranking import recommend
+from textrec_utils.splits import Split
+
+METRICS = ("recall", "ndcg", "precision", "map", "mrr", "hit")
+
+
+def hits_of(ranked: np.ndarray, truth: sparse.csr_matrix) -> np.ndarray:
+    """(users, k) bool: is the item at this rank relevant? ranked: item rows, −1 for no item."""
+    n = truth.shape[1]
+    rows = np.repeat(np.arange(truth.shape[0]), np.diff(truth.indptr))
+    relevant = rows * n + truth.indices
+    keys = np.arange(len(ranked))[:, None] * n + ranked
+    return np.isin(keys, relevant) & (ranked >= 0)
+
+
+def per_user(ranked: np.ndarray, truth: sparse.csr_matrix, metrics: Iterable[str] = ("recall@10", "ndcg@10")) -> pd.DataFrame:
+    """One row a user, one column a metric.
+
+    ranked: (users, K) item rows, best first, K ≥ every k asked for. truth: (users, items), R = relevant items.
+    With h_r = 1 where the item at rank r is relevant:
+        recall@k = Σ_{r≤k} h_r / |R|            precision@k = Σ_{r≤k} h_r / k
+        hit@k = 1 if any h_r                    mrr@k = 1 / (first rank with h_r = 1), else 0
+        ndcg@k = Σ_{r≤k} h_r / log2(r+1)  ÷  Σ_{r ≤ min(|R|, k)} 1 / log2(r+1)   (Järvelin & Kekäläinen 2002)
+        map@k = Σ_{r≤k} h_r · precision@r  ÷  min(|R|, k)
+    Raises ValueError for unknown names, lists shorter than k, and users without relevant items.
+    """
+    size = np.diff(truth.indptr)
+    if len(ranked) != truth.shape[0]:
+        raise ValueError(f"推荐列表有 {len(ranked)} 个用户，真值有 {truth.shape[0]} 个；请用同一组用户。")
+    if (size == 0).any():
+        raise ValueError(f"{int((size == 0).sum())} 个用户没有真值，指标无定义；请先去掉这些用户。")
+    hits = hits_of(ranked, truth)
+    ranks = np.arange(1, ranked.shape[1] + 1)
+    discount = 1 / np.log2(ranks + 1)
+    columns = {}
+    for metric in metrics:
+        name, k = parse_metric(metric)
+        if k > ranked.shape[1]:
+            raise ValueError(f"{metric} 需要长度至少 {k} 的列表，得到 {ranked.shape[1]}。")
+        h = hits[:, :k]
+        ideal = np.minimum(size, k)
+        if name == "recall":
+            value = h.sum(1) / size
+        elif name == "precision":
+            value = h.sum(1) / k
+        elif name == "hit":
+            value = h.any(1).astype(float)
+        elif name == "mrr":
+            value = np.where(h.any(1), 1 / (h.argmax(1) + 1), 0.0)
+        elif name == "ndcg":
+            value = (h @ discount[:k]) / np.cumsum(discount)[ideal - 1]
+        else:
+            value = (h * np.cumsum(h, axis=1) / ranks[:k]).sum(1) / ideal
+        columns[metric] = value
+    return pd.DataFrame(columns)
+
+
+def parse_metric(metric: str) -> tuple[str, int]:
+    """("ndcg", 10) from "ndcg@10"; ValueError for anything else."""
+    found = re.fullmatch(r"(\w+)@(\d+)", metric)
+    if not found or found[1] not in METRICS or int(found[2]) < 1:
+        raise ValueError(f"不认识指标 {metric!r}；写法是“名字@k”，名字有 {'、'.join(METRICS)}。")
+    return found[1], int(found[2])
+
+
+def bootstrap_interval(values: np.ndarray, *, level: float = 0.95, samples: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over users (Efron 1979)."""
+    return tuple(np.quantile(_bootstrap_means(values, samples, seed), [(1 - level) / 2, (1 + level) / 2]).tolist())
+
+
+def _bootstrap_means(values: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    rng = np.random.default_rng(seed)
+    # Multinomial counts instead of index lists: the same resampling in samples × users numbers.
+    means = []
+    for _ in range(0, samples, 100):
+        counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=100)
+        means.append(counts @ values / len(values))
+    return np.concatenate(means)[:samples]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """a − b over the same users: mean difference, its bootstrap interval, and a randomisation test's p."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def significant(self) -> bool:
+        return self.p_value < 0.05
+
+
+def compare(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) -> Comparison:
+    """Paired comparison of two methods' per-user values.
+
+    The p-value is two-sided: how often does a random change of sign of the differences give a
+    mean as far from 0 (Fisher's randomisation test; Smucker et al. 2007)?
+    """
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if a.shape != b.shape:
+        raise ValueError(f"两个方法的用户数不同（{len(a)} 和 {len(b)}），不能成对比较；请在同一个 split 上评测。")
+    difference = a - b
+    low, high = bootstrap_interval(difference, samples=samples, seed=seed)
+    rng = np.random.default_rng(seed)
+    moved = difference[difference != 0]
+    observed = abs(difference.sum())
+    extreme = 0
+    for _ in range(0, samples, 100):
+        signs = rng.integers(0, 2, size=(100, len(moved))) * 2 - 1
+        extreme += int((np.abs(signs @ moved) >= observed - 1e-12).sum())
+    return Comparison(float(difference.mean()), low, high, (extreme + 1) / (samples + 1))
+
+
+@dataclass
+class Result:
+    """One method on one split: its lists, its per-user values, and what they cost."""
+
+    method: str
+    ranked: np.ndarray
+    users: pd.DataFrame
+    cost: Cost
+    parameters: dict[str, object]
+
+    def mean(self, metric: str) -> float:
+        return float(self.users[metric].mean())
+
+
+def evaluate(
+    model: Recommender, split: Split, metrics: Sequence[str] = ("recall@10", "ndcg@10"), *,
+    name: str | None = None, cost: Cost | None = None, fit: bool = True,
+) -> Result:  # fmt: skip
+    """Fit a model on a split's training part and judge its lists for every test user.
+
+    cost: what was spent before this call (encoding, fine-tuning), added to the cost measured here.
+    """
+    length = max(parse_metric(m)[1] for m in metrics)
+    with measure() as spent:
+        if fit:
+            model.fit(split)
+        ranked = recommend(model, split, length)
+    if cost is not None:
+        spent.seconds, spent.peak_mb = spent.seconds + cost.seconds, max(spent.peak_mb, cost.peak_mb)
+    values = per_user(ranked, split.test_matrix[split.test_users], metrics)
+    return Result(name or model.name, ranked, values, spent, model.parameters())
+
+
+def leaderboard(results: Iterable[Result]) -> pd.DataFrame:
+    """Best first by the first metric: mean and 95% interval of each metric, seconds, peak memory."""
+    rows = []
+    for result in results:
+        row = {"方法": result.method}
+        for metric in result.users.columns:
+            low, high = bootstrap_interval(result.users[metric])
+            row |= {metric: result.mean(metric), f"{metric} 95%": f"[{low:.3f}, {high:.3f}]"}
+        rows.append(row | {"秒": round(result.cost.seconds, 1), "峰值 MB": round(result.cost.peak_mb)})
+    table = pd.DataFrame(rows)
+    order = table.sort_values(table.columns[1], ascending=False, kind="stable").reset_index(drop=True)
+    return order.round({m: 4 for m in order.columns if "@" in m and "95%" not in m})
+
+
+def metric_rows(results: Iterable[Result], split: Split, seed: int = 0) -> pd.DataFrame:
+    """Long form for metrics.csv: a row for each method, metric and k, with interval and cost."""
+    rows = []
+    for result in results:
+        for metric in result.users.columns:
+            name, k = parse_metric(metric)
+            low, high = bootstrap_interval(result.users[metric])
+            rows.append({
+                "dataset": split.dataset.name, "protocol": split.protocol, "method": result.method, "metric": name,
+                "k": k, "value": result.mean(metric), "low": low, "high": high, "users": len(result.users),
+                "seconds": round(result.cost.seconds, 2), "peak_mb": round(result.cost.peak_mb, 1),
+                "parameters": json.dumps(result.parameters, ensure_ascii=False, sort_keys=True), "seed": seed,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def sampled_ranks(model: Recommender, split: Split, negatives: int = 99, seed: int = 0) -> np.ndarray:
+    """Rank of one test positive among random unseen `negatives`, for each test user (1 is best).
+
+    For chapter 02 only: such sampled metrics need not order methods as the full ranking does
+    (Krichene & Rendle 2020).
+    """
+    rng = np.random.default_rng(seed)
+    ranks = []
+    for user in split.test_users:
+        scores = model.score(np.array([user]))[0]
+        seen = np.concatenate([split.train_matrix[user].indices, split.test_matrix[user].indices])
+        pool = np.setdiff1d(np.flatnonzero(split.candidates), seen)
+        drawn = rng.choice(pool, size=min(negatives, len(pool)), replace=False)
+        target = split.test_matrix[user].indices[0]
+        ranks.append(1 + int((scores[drawn] >= scores[target]).sum()))
+    return np.array(ranks)

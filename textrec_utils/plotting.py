@@ -1,0 +1,86 @@
+"""Figures with Chinese labels that stay readable in grey, each with axis names and units."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib import font_manager
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+GREYS = ["#1b3a5c", "#4f86b8", "#9cc3e0", "#d9a441", "#8a8a8a", "#c44e52"]  # distinct in lightness too
+MARKERS = ["o", "s", "^", "D", "v", "P"]
+
+
+@lru_cache(maxsize=1)
+def use_cjk_font() -> str:
+    """Register the font that mplfonts carries and set the course's style. Returns the font's name.
+
+    The file itself is registered: a name alone fails where matplotlib's font cache is stale.
+    """
+    import mplfonts
+
+    path = Path(mplfonts.__file__).parent / "fonts" / "NotoSansCJKsc-Regular.otf"
+    font_manager.fontManager.addfont(str(path))
+    name = font_manager.FontProperties(fname=str(path)).get_name()
+    matplotlib.rcParams.update({
+        "font.family": [name, "DejaVu Sans"], "axes.unicode_minus": False, "figure.dpi": 96, "savefig.dpi": 96,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
+        "axes.prop_cycle": matplotlib.cycler(color=GREYS), "figure.figsize": (7.5, 4.2), "font.size": 10.5,
+        "figure.constrained_layout.use": True,
+    })  # fmt: skip
+    return name
+
+
+def plot_leaderboard(results, metric: str, ax: Axes | None = None, title: str = "") -> Axes:
+    """Horizontal points with 95% intervals, best on top; `results` as `evaluation.leaderboard` takes them."""
+    from textrec_utils.evaluation import bootstrap_interval
+
+    use_cjk_font()
+    ordered = sorted(results, key=lambda r: r.mean(metric))
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7.5, 0.8 + 0.34 * len(ordered)))
+    means = np.array([r.mean(metric) for r in ordered])
+    spans = np.array([bootstrap_interval(r.users[metric]) for r in ordered])
+    error = np.abs(spans.T - means)
+    ax.errorbar(means, range(len(ordered)), xerr=error, fmt="o", color=GREYS[0], ecolor=GREYS[1], capsize=3)
+    ax.set_yticks(range(len(ordered)), [r.method for r in ordered])
+    ax.set_xlabel(f"{metric}（点为均值，横线为 95% 区间）")
+    ax.set_xlim(left=0)
+    ax.set_title(title)
+    return ax
+
+
+def plot_curves(curves: dict[str, np.ndarray], x_label: str, y_label: str, ax: Axes | None = None) -> Axes:
+    """Lines told apart by colour and marker; each curve is (points, 2): x, y."""
+    use_cjk_font()
+    if ax is None:
+        _, ax = plt.subplots()
+    for i, (name, curve) in enumerate(curves.items()):
+        ax.plot(curve[:, 0], curve[:, 1], marker=MARKERS[i % len(MARKERS)], markersize=4, color=GREYS[i % len(GREYS)], label=name)
+    ax.set_xlabel(x_label)
+    ax.set_ylabel(y_label)
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_map(points: np.ndarray, labels: list[str], groups: pd.Series, ax: Axes | None = None) -> Axes:
+    """A 2-D map of labelled points; groups by colour and marker. points: (n, 2)."""
+    use_cjk_font()
+    if ax is None:
+        _, ax = plt.subplots(figsize=(9, 7))
+    for i, group in enumerate(groups.unique()):
+        chosen = (groups == group).to_numpy()
+        ax.scatter(*points[chosen].T, s=26, marker=MARKERS[i % len(MARKERS)], color=GREYS[i % len(GREYS)], label=group)
+    for (x, y), label in zip(points, labels):
+        ax.annotate(label, (x, y), fontsize=8.5, xytext=(3, 3), textcoords="offset points")
+    ax.legend(frameon=False, loc="best")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_xlabel("第一维（无单位）")
+    ax.set_ylabel("第二维（无单位）")
+    return ax

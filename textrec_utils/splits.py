@@ -1,0 +1,185 @@
+"""Train and test, and how each way to part them leaks.
+
+Every split works on positives (`Dataset.positives`), loses none of them and shares none
+between train and test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from textrec_utils.datasets import DataError, Dataset
+
+PROTOCOLS = ("leave_last_out", "temporal", "cold_items", "random")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positives as row numbers of `dataset.users` and `dataset.items`.
+
+    train, test: columns user, item, timestamp, value. `test` holds only users with a training
+        history; items are any of the catalogue.
+    new_users: test positives of users without any training history (same columns); they can be
+        served from their profile text alone, so they are kept apart.
+    candidates: (items,) bool, what may be recommended. cold: (items,) bool, no training positive.
+    leaks: what this protocol lets a model know that it could not know in life.
+    """
+
+    dataset: Dataset
+    protocol: str
+    train: pd.DataFrame
+    test: pd.DataFrame
+    new_users: pd.DataFrame
+    leaks: str
+    candidates: np.ndarray
+    notes: tuple[str, ...] = field(default=())
+    seed: int = 0
+
+    @property
+    def n_users(self) -> int:
+        return len(self.dataset.users)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.dataset.items)
+
+    def _matrix(self, pairs: pd.DataFrame) -> sparse.csr_matrix:
+        ones = np.ones(len(pairs), dtype=np.float32)
+        return sparse.csr_matrix((ones, (pairs["user"], pairs["item"])), shape=(self.n_users, self.n_items))
+
+    @cached_property
+    def train_matrix(self) -> sparse.csr_matrix:
+        """(users, items) float32, 1 where the user liked the item in training."""
+        return self._matrix(self.train)
+
+    @cached_property
+    def test_matrix(self) -> sparse.csr_matrix:
+        """(users, items) float32, 1 where the user likes the item in the test."""
+        return self._matrix(self.test)
+
+    @cached_property
+    def test_users(self) -> np.ndarray:
+        """Row numbers of the users with at least one test positive, ascending."""
+        return np.unique(self.test["user"].to_numpy())
+
+    @cached_property
+    def cold(self) -> np.ndarray:
+        return np.asarray(self.train_matrix.sum(axis=0)).ravel() == 0
+
+    @cached_property
+    def histories(self) -> list[np.ndarray]:
+        """Each user's training items, oldest first."""
+        ordered = self.train.sort_values(["user", "timestamp", "item"], kind="stable")
+        ends = np.searchsorted(ordered["user"], np.arange(self.n_users + 1))
+        items = ordered["item"].to_numpy()
+        return [items[a:b] for a, b in zip(ends[:-1], ends[1:])]
+
+    def inner(self) -> "Split":
+        """The same protocol once more on the training part: for tuning, without a look at the test."""
+        return _PARTS[self.protocol](self.dataset, self.train, seed=self.seed + 1)
+
+    def describe(self) -> dict[str, object]:
+        """What a table should say of its split."""
+        return {
+            "protocol": self.protocol, "train": len(self.train), "test": len(self.test),
+            "test_users": len(self.test_users), "candidates": int(self.candidates.sum()), "leaks": self.leaks,
+        }  # fmt: skip
+
+
+def make_split(
+    dataset: Dataset, protocol: str = "leave_last_out", *, min_value: float | None = None,
+    at: int | str | None = None, fraction: float = 0.2, seed: int = 0,
+) -> Split:  # fmt: skip
+    """Part the positives of a dataset.
+
+    protocol:
+        leave_last_out: each user's last positive is the test. Leaks across users: a training
+            positive of one user may be younger than the test positive of another.
+        temporal: one global moment `at` (UTC seconds or a date; default: 80% of the positives lie
+            before). Does not leak; items that appear later are cold.
+        cold_items: a seeded `fraction` of the items lose all their positives, which become the test.
+            Leaks time like a random split does.
+        random: a seeded `fraction` of the positives is the test. Leaks the future.
+    Raises DataError where the dataset has no timestamps but the protocol needs them.
+    """
+    if protocol not in PROTOCOLS:
+        raise DataError(f"没有划分方式 {protocol}：可用的有 {'、'.join(PROTOCOLS)}。")
+    if protocol in ("leave_last_out", "temporal") and not dataset.has_time:
+        raise DataError(f"数据集 {dataset.name} 没有时间戳，不能用 {protocol}；请改用 random 或 cold_items。")
+    positives = dataset.positives(min_value)
+    if positives.empty:
+        raise DataError(f"数据集 {dataset.name} 里没有一条达到阈值的交互，请调低 min_value。")
+    users = pd.Series(np.arange(len(dataset.users)), index=dataset.users["user_id"])
+    items = pd.Series(np.arange(len(dataset.items)), index=dataset.items["item_id"])
+    pairs = pd.DataFrame({
+        "user": users.loc[positives["user_id"]].to_numpy(), "item": items.loc[positives["item_id"]].to_numpy(),
+        "timestamp": positives["timestamp"].to_numpy(), "value": positives["value"].to_numpy(),
+    })  # fmt: skip
+    return _PARTS[protocol](dataset, pairs, at=at, fraction=fraction, seed=seed)
+
+
+def _build(dataset, pairs, is_test, protocol, leaks, seed, candidates=None) -> Split:
+    train = pairs[~is_test].reset_index(drop=True)
+    test = pairs[is_test].reset_index(drop=True)
+    known = test["user"].isin(train["user"])
+    notes = ()
+    if not known.all():
+        notes = (f"{int((~known).sum())} 条测试交互的用户没有训练历史，不参加评测",)
+    if candidates is None:
+        candidates = np.ones(len(dataset.items), dtype=bool)
+    if not known.any():
+        raise DataError(f"{dataset.name} 按 {protocol} 划分后没有可评测的用户：每个用户至少要有两条喜欢的交互。")
+    judged, new = test[known].reset_index(drop=True), test[~known].reset_index(drop=True)
+    return Split(dataset, protocol, train, judged, new, leaks, candidates, notes, seed)
+
+
+def _leave_last_out(dataset, pairs, *, at=None, fraction=0.2, seed=0) -> Split:
+    # Ties in time are common (people rate several films in one second): the seeded shuffle
+    # decides, once, instead of the accident of the item number.
+    shuffled = pairs.sample(frac=1, random_state=seed).sort_values(["user", "timestamp"], kind="stable")
+    last = ~shuffled.duplicated("user", keep="last")
+    several = shuffled["user"].map(shuffled["user"].value_counts()) > 1
+    is_test = (last & several).reindex(pairs.index)
+    leaks = "跨用户泄漏：别人在测试时刻之后的行为也在训练里"
+    return _build(dataset, pairs, is_test, "leave_last_out", leaks, seed)
+
+
+def _temporal(dataset, pairs, *, at=None, fraction=0.2, seed=0) -> Split:
+    moment = np.quantile(pairs["timestamp"], 1 - fraction) if at is None else _seconds(at)
+    is_test = pairs["timestamp"] >= moment
+    return _build(dataset, pairs, is_test, "temporal", "不泄漏：训练全部早于测试", seed)
+
+
+def _cold_items(dataset, pairs, *, at=None, fraction=0.2, seed=0) -> Split:
+    rng = np.random.default_rng(seed)
+    liked = np.unique(pairs["item"])
+    cold = rng.choice(liked, size=max(1, round(fraction * len(liked))), replace=False)
+    is_test = pairs["item"].isin(cold)
+    candidates = np.zeros(len(dataset.items), dtype=bool)
+    candidates[cold] = True
+    leaks = "时间不分先后；只在新物品之间排序"
+    return _build(dataset, pairs, is_test, "cold_items", leaks, seed, candidates)
+
+
+def _random(dataset, pairs, *, at=None, fraction=0.2, seed=0) -> Split:
+    is_test = pd.Series(np.random.default_rng(seed).random(len(pairs)) < fraction, index=pairs.index)
+    return _build(dataset, pairs, is_test, "random", "泄漏未来：用之后的行为预测之前的", seed)
+
+
+def _seconds(at: int | float | str) -> float:
+    try:
+        return float(at)
+    except ValueError:
+        pass
+    try:
+        return (pd.Timestamp(at, tz="UTC") - pd.Timestamp(0, tz="UTC")).total_seconds()
+    except ValueError:
+        raise DataError(f"划分时刻 {at!r} 读不懂，请给 UTC 秒数或 2014-03-21 06:11 这样的时间。") from None
+
+
+_PARTS = {"leave_last_out": _leave_last_out, "temporal": _temporal, "cold_items": _cold_items, "random": _random}

@@ -1,0 +1,116 @@
+"""Chinese text: cleaning, segmentation with a user dictionary, stop words."""
+
+from __future__ import annotations
+
+import html
+import logging
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+
+import jieba
+import pandas as pd
+
+from textrec_utils.datasets import Dataset, project_data
+
+jieba.setLogLevel(logging.WARNING)  # its start-up lines on stderr would sit in every notebook
+
+HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
+_TAG = re.compile(r"<[a-zA-Z/!][^<>]*>")
+_URL = re.compile(r"https?://[^\s\u3000-\u9fff]+")
+_INVISIBLE = re.compile(r"[\u0000-\u0008\u000b-\u001f\u007f\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
+_WORD = re.compile(r"\w")
+
+
+def normalize(text: str, *, emoji: str = "keep") -> str:
+    """Markup and links out, width and compatibility forms unified (NFKC), blanks collapsed.
+
+    emoji: "keep" as they are, "remove", or "name" (`:thumbs_up:` style Chinese names).
+    NFKC turns full-width ＡＢＣ１２３ into ABC123 and ㎏ into kg; Chinese punctuation such as
+    ，and ！ becomes ASCII by NFKC as well, so it is set aside and kept.
+    Raises TypeError where text is not a string.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"normalize 需要字符串，得到 {type(text).__name__}；缺失值请先换成空串。")
+    text = _URL.sub(" ", _TAG.sub(" ", html.unescape(text)))
+    text = _INVISIBLE.sub("", text.replace("\u200d", "\u200d" if emoji == "keep" else ""))
+    text = "".join(c if c in _KEPT else unicodedata.normalize("NFKC", c) for c in text)
+    if emoji != "keep":
+        import emoji as emoji_names
+
+        replace = "" if emoji == "remove" else (lambda e, _: emoji_names.demojize(e, language="zh"))
+        text = emoji_names.replace_emoji(text, replace=replace)
+    return " ".join(text.split())
+
+
+_KEPT = set("，。！？：；（）～…“”‘’、《》")
+
+
+def is_word(token: str) -> bool:
+    """True for tokens with at least one letter, digit or 汉字."""
+    return bool(_WORD.search(token)) and token != "_"
+
+
+def han_share(text: str) -> float:
+    """Share of 汉字 among the characters that are not blank (0 for an empty text)."""
+    visible = [c for c in text if not c.isspace()]
+    return sum(bool(HAN.match(c)) for c in visible) / len(visible) if visible else 0.0
+
+
+@lru_cache(maxsize=1)
+def load_stopwords() -> frozenset[str]:
+    """The course's stop words (data/stopwords.csv, which gives the reason for each group)."""
+    table = pd.read_csv(project_data() / "stopwords.csv", dtype=str, keep_default_na=False)
+    return frozenset(word for row in table["words"] for word in row.split())
+
+
+def user_dictionary(dataset: Dataset) -> list[str]:
+    """Words jieba should not cut: short titles, and the names in columns `*_zh` that list people."""
+    words = [t for t in dataset.items["title"] if 2 <= len(t) <= 8 and HAN.search(t) and not re.search(r"\s", t)]
+    for column in ("director_zh", "cast_zh"):
+        if column in dataset.items.columns:
+            words += [name for cell in dataset.items[column] for name in cell.split("|") if len(name) > 1]
+    return sorted(set(words))
+
+
+class Segmenter:
+    """jieba with a dictionary of its own, so that one dataset's words never leak into another's.
+
+    words: user dictionary. stopwords: tokens to drop (None: the course's list; empty set: none).
+    lowercase: Latin letters only. Calling it turns a text into a list of tokens.
+    """
+
+    def __init__(self, words: Iterable[str] = (), stopwords: Iterable[str] | None = None, lowercase: bool = True):
+        self._jieba = jieba.Tokenizer()
+        self._jieba.initialize()
+        self._names = {}
+        for word in words:
+            # jieba cuts at the middle dot before it looks into any dictionary; a letter hides it
+            plain = word.replace("·", "")
+            self._names[plain] = word
+            self._jieba.add_word(plain)
+        self.stopwords = load_stopwords() if stopwords is None else frozenset(stopwords)
+        self.lowercase = lowercase
+
+    def __call__(self, text: str) -> list[str]:
+        text = normalize(text)
+        if self.lowercase:
+            text = text.lower()
+        text = re.sub(r"(?<=[\u4e00-\u9fff])·(?=[\u4e00-\u9fff])", "", text)
+        tokens = (self._names.get(t, t) for t in self._jieba.lcut(text))
+        return [t for t in tokens if is_word(t) and t not in self.stopwords]
+
+    def __reduce__(self):  # so that joblib and pickle can carry it
+        return (Segmenter, (list(self._names.values()), self.stopwords, self.lowercase))
+
+
+def word_counts(documents: Iterable[list[str]]) -> pd.DataFrame:
+    """Rank, word, count and share of all words, most frequent first (ties by word)."""
+    counts = Counter(word for document in documents for word in document)
+    rows = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    table = pd.DataFrame(rows, columns=["word", "count"])
+    table.insert(0, "rank", range(1, len(table) + 1))
+    table["share"] = table["count"] / max(1, table["count"].sum())
+    return table
