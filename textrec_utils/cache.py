@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import psutil
 
 
@@ -25,9 +26,7 @@ def cache_dir() -> Path:
     """The folder for downloads and computed vectors: $TEXTREC_CACHE, or the user's cache folder."""
     if os.environ.get("TEXTREC_CACHE"):
         return Path(os.environ["TEXTREC_CACHE"]).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("textrec"))
+    return Path(platformdirs.user_cache_dir("textrec", appauthor=False))
 
 
 def sha256_of(data: bytes | Path) -> str:

@@ -252,8 +252,10 @@ def write_page(notebook: Path, page: Path) -> None:
     links = [("目录", "index.html")]
     if notebook.stem in names:
         i = names.index(notebook.stem)
-        links += [("上一章", f"{names[i - 1]}.html")] * (i > 0)
-        links += [("下一章", f"{names[i + 1]}.html")] * (i + 1 < len(names))
+        if i > 0:
+            links.append(("上一章", f"{names[i - 1]}.html"))
+        if i + 1 < len(names):
+            links.append(("下一章", f"{names[i + 1]}.html"))
     config = Config({"HTMLExporter": {"embed_images": True, "exclude_input_prompt": False}})
     exporter = _offline_exporter()(
         config=config, template_file="page.html.j2", extra_template_basedirs=[str(STATIC.parent)],

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -128,7 +129,9 @@ def fetch(dataset: str, name: str, sha256: str, url: str) -> Path:
 def _read_source(source: str) -> bytes:
     if not re.match(r"https?://", source):
         return Path(source).expanduser().read_bytes()
-    import pooch
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its progress bar asks for widgets, which we do not use
+        import pooch
 
     pooch.get_logger().setLevel("ERROR")
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from textrec_utils.cache import Cached, cached_arrays, sha256_of
 from textrec_utils.datasets import DataError, project_data
@@ -117,7 +117,7 @@ class Encoder:
             raise ValueError(f"没有池化方式 {pooling!r}；可用的有 {'、'.join(POOLINGS)}。")
         self.name, self.pooling, self.max_length, self.batch_size = name, pooling, max_length, batch_size
         self.prefix, self.device, self.bf16 = prefix, device, bf16
-        with _quiet():
+        with quiet_loading():
             self.tokenizer = load_pretrained(name, AutoTokenizer)
             self.model = load_pretrained(name, AutoModel).to(device).eval()
         self.fingerprint = weights_checksum(self.model)
@@ -181,17 +181,22 @@ class Encoder:
 
 
 def weights_checksum(model: torch.nn.Module) -> str:
-    """SHA-256 over a model's weights: the same text under other weights is another vector."""
+    """SHA-256 over a model's weights: the same text under other weights is another vector.
+
+    The pooler is left out: we never use it, and where a checkpoint has none, it is filled at random.
+    """
     import hashlib
 
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
+        if "pooler." in name:
+            continue
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-class _quiet:
+class quiet_loading:
     """Hold back transformers' loading bars and reports on heads that we leave out on purpose."""
 
     def __enter__(self):

@@ -208,3 +208,27 @@ def sampled_ranks(model: Recommender, split: Split, negatives: int = 99, seed: i
         target = split.test_matrix[user].indices[0]
         ranks.append(1 + int((scores[drawn] >= scores[target]).sum()))
     return np.array(ranks)
+
+
+def pair_hits(result: Result, split: Split, k: int = 10) -> pd.DataFrame:
+    """One row a test positive: user, item, whether it is in the user's first k, the user's history
+    length, the item's training popularity and its category. Grouped means are recalls of the group."""
+    row = {user: n for n, user in enumerate(split.test_users)}
+    table = split.test[["user", "item"]].copy()
+    lists = result.ranked[table["user"].map(row).to_numpy(), :k]
+    table["hit"] = (lists == table["item"].to_numpy()[:, None]).any(axis=1)
+    table["history"] = np.asarray(split.train_matrix.sum(axis=1)).ravel()[table["user"]].astype(int)
+    table["popularity"] = np.asarray(split.train_matrix.sum(axis=0)).ravel()[table["item"]].astype(int)
+    if "category" in split.dataset.items.columns:
+        table["category"] = split.dataset.items["category"].to_numpy()[table["item"]]
+    return table
+
+
+def group_recall(hits: pd.DataFrame, groups: pd.Series, *, min_count: int = 20) -> pd.DataFrame:
+    """Recall of each group of test positives with its 95% interval; groups under `min_count` are left out."""
+    rows = []
+    for group, part in hits.groupby(groups.to_numpy(), sort=False, observed=True):
+        if len(part) >= min_count:
+            low, high = bootstrap_interval(part["hit"].to_numpy())
+            rows.append({"组": group, "测试条数": len(part), "命中率": part["hit"].mean(), "low": low, "high": high})
+    return pd.DataFrame(rows, columns=["组", "测试条数", "命中率", "low", "high"])

@@ -20,8 +20,11 @@ jieba.setLogLevel(logging.WARNING)  # its start-up lines on stderr would sit in 
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]*>")
 _URL = re.compile(r"https?://[^\s\u3000-\u9fff]+")
-_INVISIBLE = re.compile(r"[\u0000-\u0008\u000b-\u001f\u007f\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
+_INVISIBLE = re.compile(r"[\u0000-\u0008\u000b-\u001f\u007f\u00ad\u200b\u200c\u200e\u200f\u202a-\u202e\u2060\ufeff]")
+# A zero-width joiner is dirt, except inside an emoji such as a family, which it holds together.
+_STRAY_JOINER = re.compile(r"(?<![\U0001f000-\U0001faff\u2600-\u27bf\ufe0f])\u200d|\u200d(?![\U0001f000-\U0001faff\u2600-\u27bf])")
 _WORD = re.compile(r"\w")
+_NAME_DOT = re.compile(r"(?<=[\u4e00-\u9fffA-Za-z])·(?=[\u4e00-\u9fffA-Za-z])")
 
 
 def normalize(text: str, *, emoji: str = "keep") -> str:
@@ -35,14 +38,14 @@ def normalize(text: str, *, emoji: str = "keep") -> str:
     if not isinstance(text, str):
         raise TypeError(f"normalize 需要字符串，得到 {type(text).__name__}；缺失值请先换成空串。")
     text = _URL.sub(" ", _TAG.sub(" ", html.unescape(text)))
-    text = _INVISIBLE.sub("", text.replace("\u200d", "\u200d" if emoji == "keep" else ""))
+    text = _INVISIBLE.sub("", text)
     text = "".join(c if c in _KEPT else unicodedata.normalize("NFKC", c) for c in text)
     if emoji != "keep":
         import emoji as emoji_names
 
         replace = "" if emoji == "remove" else (lambda e, _: emoji_names.demojize(e, language="zh"))
         text = emoji_names.replace_emoji(text, replace=replace)
-    return " ".join(text.split())
+    return " ".join(_STRAY_JOINER.sub("", text).split())
 
 
 _KEPT = set("，。！？：；（）～…“”‘’、《》")
@@ -83,24 +86,24 @@ class Segmenter:
     """
 
     def __init__(self, words: Iterable[str] = (), stopwords: Iterable[str] | None = None, lowercase: bool = True):
+        self.stopwords = load_stopwords() if stopwords is None else frozenset(stopwords)
+        self.lowercase = lowercase
         self._jieba = jieba.Tokenizer()
         self._jieba.initialize()
         self._names = {}
         for word in words:
-            # jieba cuts at the middle dot before it looks into any dictionary; a letter hides it
-            plain = word.replace("·", "")
+            # jieba cuts at the middle dot before it looks into any dictionary, so the dot is taken out
+            plain = self._prepare(word)
             self._names[plain] = word
             self._jieba.add_word(plain)
-        self.stopwords = load_stopwords() if stopwords is None else frozenset(stopwords)
-        self.lowercase = lowercase
 
     def __call__(self, text: str) -> list[str]:
-        text = normalize(text)
-        if self.lowercase:
-            text = text.lower()
-        text = re.sub(r"(?<=[\u4e00-\u9fff])·(?=[\u4e00-\u9fff])", "", text)
-        tokens = (self._names.get(t, t) for t in self._jieba.lcut(text))
+        tokens = (self._names.get(t, t) for t in self._jieba.lcut(self._prepare(text)))
         return [t for t in tokens if is_word(t) and t not in self.stopwords]
+
+    def _prepare(self, text: str) -> str:
+        text = normalize(text)
+        return _NAME_DOT.sub("", text.lower() if self.lowercase else text)
 
     def __reduce__(self):  # so that joblib and pickle can carry it
         return (Segmenter, (list(self._names.values()), self.stopwords, self.lowercase))

@@ -1,0 +1,31 @@
+# Thin face of the `textrec` command (on Windows call that: see README).
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+
+.PHONY: report test lab doctor clean
+
+report: .venv/ready  ## run the whole course to build/report/index.html
+	$(BIN)/textrec run
+
+test: .venv/ready  ## all tests, then every notebook's outputs
+	$(BIN)/textrec test
+
+lab: .venv/ready  ## open the course in JupyterLab
+	$(BIN)/textrec lab
+
+doctor: .venv/ready  ## versions, fonts, disk, data, model
+	$(BIN)/textrec doctor
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and '需要 Python 3.11 或更新：make PYTHON=python3.11 ...')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -c "open('.venv/ready', 'w').close()"
+
+clean:  ## remove what was built; the environment and the download cache stay
+	rm -rf build

@@ -1,0 +1,54 @@
+"""Shared fixtures: the default dataset, a small one, and mirrors that may or may not be there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from textrec_utils.datasets import Dataset, load_dataset  # noqa: E402
+from textrec_utils.splits import make_split  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def movielens() -> Dataset:
+    return load_dataset("movielens-zh")
+
+
+@pytest.fixture(scope="session")
+def leave_last_out(movielens):
+    return make_split(movielens, "leave_last_out")
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The folder that TEXTREC_MIRROR names; tests that need it are skipped where it is not set."""
+    folder = os.environ.get("TEXTREC_MIRROR", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("TEXTREC_MIRROR names no folder with the other datasets")
+    return Path(folder)
+
+
+@pytest.fixture
+def own_folder(tmp_path) -> Path:
+    """A valid folder of a reader's own data: 30 items, 20 users, 200 ratings with times."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    kinds = ["茶叶", "登山鞋", "蓝牙耳机"]
+    items = pd.DataFrame({
+        "item_id": [f"g{i}" for i in range(30)], "title": [f"{kinds[i % 3]}第{i}款" for i in range(30)],
+        "text": [f"{kinds[i % 3]}，适合送礼和日常使用，编号{i}" for i in range(30)], "category": [kinds[i % 3] for i in range(30)],
+    })  # fmt: skip
+    pairs = [(f"u{u}", f"g{i}") for u in range(20) for i in rng.choice(30, 10, replace=False)]
+    interactions = pd.DataFrame(pairs, columns=["user_id", "item_id"])
+    interactions["timestamp"] = 1_600_000_000 + rng.permutation(len(interactions)) * 60
+    interactions["value"] = rng.integers(3, 6, len(interactions))
+    items.to_csv(folder / "items.csv", index=False)
+    interactions.to_csv(folder / "interactions.csv", index=False)
+    return folder

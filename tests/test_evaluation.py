@@ -1,0 +1,152 @@
+"""Metrics against hand-computed values, ranx, and figures that RecTools gave; intervals and tests."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from textrec_utils.baselines import EASE, Popularity, Random
+from textrec_utils.evaluation import (
+    METRICS, bootstrap_interval, compare, evaluate, group_recall, leaderboard, metric_rows, pair_hits, parse_metric,
+    per_user, sampled_ranks,
+)  # fmt: skip
+from textrec_utils.splits import make_split
+
+EVERY = [f"{m}@{k}" for m in METRICS for k in (1, 5, 10)]
+
+
+def test_by_hand():
+    # relevant: 2, 5, 7; ranked 5, 0, 7, 1 -> hits at ranks 1 and 3
+    truth = sparse.csr_matrix(np.array([[0, 0, 1, 0, 0, 1, 0, 1]], dtype=float))
+    value = per_user(np.array([[5, 0, 7, 1]]), truth, ["recall@4", "precision@4", "hit@4", "mrr@4", "map@4", "ndcg@4", "ndcg@2", "map@2"]).iloc[0]
+    ideal = 1 + 1 / np.log2(3) + 1 / 2
+    assert value["recall@4"] == pytest.approx(2 / 3)
+    assert value["precision@4"] == 0.5 and value["hit@4"] == 1 and value["mrr@4"] == 1
+    assert value["map@4"] == pytest.approx((1 + 2 / 3) / 3)
+    assert value["ndcg@4"] == pytest.approx((1 + 1 / 2) / ideal)
+    assert value["ndcg@2"] == pytest.approx(1 / (1 + 1 / np.log2(3)))  # ideal uses min(|R|, k) = 2
+    assert value["map@2"] == 0.5  # divides by min(|R|, k) = 2
+
+
+def test_nothing_found_and_short_lists():
+    truth = sparse.csr_matrix(np.array([[1, 0, 0, 0]], dtype=float))
+    assert (per_user(np.array([[1, 2, -1]]), truth, [f"{m}@3" for m in METRICS]) == 0).all(axis=None)
+
+
+def random_case(seed=0, users=60, items=50, k=10):
+    rng = np.random.default_rng(seed)
+    truth = sparse.csr_matrix(rng.random((users, items)) < 0.1)
+    truth = sparse.csr_matrix(truth.toarray() | (np.arange(items) == rng.integers(0, items, (users, 1))))
+    ranked = np.array([rng.permutation(items)[:k] for _ in range(users)])
+    return ranked, truth.astype(float)
+
+
+def test_against_ranx():
+    from ranx import Qrels, Run
+    from ranx import evaluate as ranx_evaluate
+
+    ranked, truth = random_case()
+    qrels = Qrels({str(u): {str(i): 1 for i in truth[u].indices} for u in range(len(ranked))})
+    run = Run({str(u): {str(i): float(20 - r) for r, i in enumerate(row)} for u, row in enumerate(ranked)})
+    ours = per_user(ranked, truth, EVERY).mean()
+    for k in (1, 5, 10):
+        for name, theirs in (("recall", "recall"), ("precision", "precision"), ("mrr", "mrr"), ("hit", "hit_rate"), ("ndcg", "ndcg")):
+            assert ours[f"{name}@{k}"] == pytest.approx(ranx_evaluate(qrels, run, f"{theirs}@{k}"), abs=1e-9)
+    # ranx divides AP by |R|, we by min(|R|, k); rescaled per user the two agree
+    size = np.diff(truth.indptr)
+    ranx_evaluate(qrels, run, "map@5")
+    ranx_map = np.array([run.scores["map@5"][str(u)] for u in range(len(ranked))])
+    assert per_user(ranked, truth, ["map@5"])["map@5"].to_numpy() * np.minimum(size, 5) / size == pytest.approx(ranx_map, abs=1e-9)
+
+
+def test_against_rectools_figures():
+    """tests/rectools_figures.json was made once in a venv of its own; it holds lists, truth and RecTools' values."""
+    kept = json.loads((Path(__file__).parent / "rectools_figures.json").read_text())
+    ranked, truth = random_case(seed=1)
+    assert ranked.tolist() == kept["ranked"] and [truth[u].indices.tolist() for u in range(60)] == kept["truth"]
+    ours = per_user(ranked, truth, EVERY).mean()
+    for metric, value in kept["values"].items():
+        assert ours[metric] == pytest.approx(value, abs=1e-9), metric
+
+
+def test_refusals():
+    ranked, truth = random_case()
+    for wrong in ("auc@10", "recall", "recall@0", "recall@x"):
+        with pytest.raises(ValueError, match="不认识指标"):
+            parse_metric(wrong)
+    with pytest.raises(ValueError, match="长度至少 20"):
+        per_user(ranked, truth, ["recall@20"])
+    with pytest.raises(ValueError, match="同一组用户"):
+        per_user(ranked[:-1], truth)
+    with pytest.raises(ValueError, match="没有真值"):
+        per_user(ranked, sparse.csr_matrix(truth.shape))
+
+
+def test_bootstrap_interval_covers():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for trial in range(100):
+        sample = rng.binomial(1, 0.3, 200)
+        low, high = bootstrap_interval(sample, samples=400, seed=trial)
+        inside += low <= 0.3 <= high
+    assert 88 <= inside <= 99
+    assert bootstrap_interval(np.ones(5)) == (1.0, 1.0)
+
+
+def test_compare():
+    rng = np.random.default_rng(0)
+    a = rng.random(500)
+    same = compare(a, a)
+    assert same.p_value == 1 and same.difference == 0 and not same.significant
+    better = compare(a + 0.05 + 0.1 * rng.standard_normal(500), a)
+    assert better.significant and 0.03 < better.low < better.difference < better.high < 0.07
+    worse = [compare(rng.random(200), rng.random(200), samples=300, seed=s).p_value for s in range(60)]
+    assert np.mean(np.array(worse) < 0.05) < 0.15  # no difference is found where there is none
+    with pytest.raises(ValueError, match="用户数不同"):
+        compare(a, a[:-1])
+
+
+def test_published_level_on_movielens(leave_last_out):
+    """EASE's pilot figure on this protocol is Recall@10 = .1465; ours stays within .02 of it."""
+    ease, popular = (evaluate(m, leave_last_out, ["recall@10", "ndcg@10"]) for m in (EASE(), Popularity()))
+    assert ease.mean("recall@10") == pytest.approx(0.1465, abs=0.02)
+    assert popular.mean("recall@10") == pytest.approx(0.079, abs=0.01)
+    assert compare(ease.users["ndcg@10"], popular.users["ndcg@10"]).significant
+    table = leaderboard([popular, ease])
+    assert table["方法"].tolist() == ["EASE", "热门"] and table["recall@10 95%"].str.match(r"\[\d").all()
+    rows = metric_rows([ease], leave_last_out)
+    assert rows.columns.tolist() == [
+        "dataset", "protocol", "method", "metric", "k", "value", "low", "high", "users", "seconds", "peak_mb", "parameters", "seed",
+    ]  # fmt: skip
+    assert (rows["low"] < rows["value"]).all() and (rows["value"] < rows["high"]).all() and (rows["users"] == 942).all()
+
+
+def test_seen_items_are_never_recommended(leave_last_out):
+    result = evaluate(Popularity(), leave_last_out)
+    for user, ranked in zip(leave_last_out.test_users[:100], result.ranked):
+        assert not set(ranked) & set(leave_last_out.histories[user])
+
+
+def test_cold_items_rank_only_cold_items(movielens):
+    split = make_split(movielens, "cold_items")
+    result = evaluate(Random(), split)
+    assert split.candidates[result.ranked].all()
+
+
+def test_group_tables(leave_last_out):
+    result = evaluate(EASE(), leave_last_out)
+    hits = pair_hits(result, leave_last_out)
+    assert hits["hit"].mean() == pytest.approx(result.mean("recall@10"))
+    bins = pd.cut(hits["history"], [0, 20, 100, 1000], labels=["短", "中", "长"])
+    table = group_recall(hits, bins)
+    assert table["测试条数"].sum() == len(hits) and table["low"].le(table["命中率"]).all()
+
+
+def test_sampled_ranks_flatter(leave_last_out):
+    model = Popularity().fit(leave_last_out)
+    ranks = sampled_ranks(model, leave_last_out, negatives=99)
+    assert ranks.min() >= 1 and ranks.max() <= 100
+    assert (ranks <= 10).mean() > 3 * evaluate(model, leave_last_out, fit=False).mean("recall@10")

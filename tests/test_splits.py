@@ -1,0 +1,93 @@
+"""Splits lose nothing, share nothing, and leak only what they say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textrec_utils.datasets import DataError, Dataset, load_dataset
+from textrec_utils.splits import PROTOCOLS, make_split
+
+
+def small(rows, has_time=True) -> Dataset:
+    interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).astype({"user_id": str, "item_id": str})
+    items = pd.DataFrame({"item_id": sorted(interactions["item_id"].unique())}).assign(title="题", text="文")
+    users = pd.DataFrame({"user_id": sorted(interactions["user_id"].unique()), "text": ""})
+    return Dataset("small", items, users, interactions.assign(value=1.0), "", "", has_time=has_time)
+
+
+rows = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9), st.integers(0, 50)), min_size=12, max_size=80)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows, st.sampled_from(PROTOCOLS), st.integers(0, 3))
+def test_nothing_lost_nothing_shared(rows, protocol, seed):
+    dataset = small(rows)
+    try:
+        split = make_split(dataset, protocol, seed=seed)
+    except DataError as error:
+        assert "没有可评测的用户" in str(error)
+        return
+    parts = [set(map(tuple, p[["user", "item"]].to_numpy())) for p in (split.train, split.test, split.new_users)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == len(dataset.positives())
+    assert set(split.test["user"]) <= set(split.train["user"])
+    assert not set(split.new_users["user"]) & set(split.train["user"])
+    assert sorted(np.concatenate(split.histories)) == sorted(split.train["item"])
+
+
+def test_leave_last_out_takes_the_last(leave_last_out):
+    newest = leave_last_out.train.groupby("user")["timestamp"].max()
+    assert (leave_last_out.test.set_index("user")["timestamp"] >= newest.loc[leave_last_out.test["user"]]).all()
+    assert leave_last_out.test["user"].is_unique and len(leave_last_out.test) == 942
+
+
+def test_temporal_has_no_future(movielens):
+    split = make_split(movielens, "temporal")
+    assert split.train["timestamp"].max() < split.test["timestamp"].min()
+    at = make_split(movielens, "temporal", at="1998-01-01")
+    assert at.train["timestamp"].max() < pd.Timestamp("1998-01-01").timestamp() <= at.test["timestamp"].min()
+
+
+def test_cold_items_are_cold(movielens):
+    split = make_split(movielens, "cold_items")
+    assert split.cold[split.test["item"]].all() and (split.candidates[split.test["item"]]).all()
+    assert not split.candidates[split.train["item"]].any()
+    liked = movielens.positives()["item_id"].nunique()
+    assert split.candidates.sum() == round(0.2 * liked)
+
+
+def test_inner_split_never_sees_the_test(leave_last_out, movielens):
+    for split in (leave_last_out, make_split(movielens, "cold_items")):
+        inner = split.inner()
+        test = set(map(tuple, split.test[["user", "item"]].to_numpy()))
+        used = pd.concat([inner.train, inner.test, inner.new_users])
+        assert not test & set(map(tuple, used[["user", "item"]].to_numpy()))
+        assert len(used) == len(split.train)
+
+
+def test_seeds(movielens):
+    a, b, c = (make_split(movielens, "cold_items", seed=s) for s in (0, 0, 1))
+    assert a.test.equals(b.test) and not a.test.equals(c.test)
+
+
+def test_refusals(own_folder, movielens):
+    with pytest.raises(DataError, match="没有划分方式"):
+        make_split(movielens, "by_moon")
+    with pytest.raises(DataError, match="min_value"):
+        make_split(movielens, "random", min_value=6)
+    with pytest.raises(DataError, match="读不懂"):
+        make_split(movielens, "temporal", at="明天")
+    untimed = small([(0, 0, 0), (0, 1, 0), (1, 0, 0)], has_time=False)
+    with pytest.raises(DataError, match="没有时间戳"):
+        make_split(untimed, "leave_last_out")
+    one_each = small([(u, u, 1) for u in range(4)])
+    with pytest.raises(DataError, match="没有可评测的用户"):
+        make_split(one_each, "leave_last_out")
+
+
+def test_one_user(own_folder):
+    table = pd.read_csv(own_folder / "interactions.csv")
+    table[table["user_id"] == "u0"].to_csv(own_folder / "interactions.csv", index=False)
+    split = make_split(load_dataset(own_folder), "leave_last_out", min_value=1)
+    assert len(split.test_users) == 1
