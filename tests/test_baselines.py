@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 
 from textrec_utils.baselines import (
-    ALS, EASE, HistoryMean, ItemKNN, Popularity, Random, history_weights, tfidf_vectors, unit_rows,
+    ALS,
+    EASE,
+    HistoryMean,
+    ItemKNN,
+    Popularity,
+    Random,
+    history_weights,
+    tfidf_vectors,
+    unit_rows,
 )  # fmt: skip
 from textrec_utils.datasets import Dataset
 from textrec_utils.splits import make_split

@@ -90,7 +90,7 @@ def test_a_failure_leaves_the_last_good_page(small_course):
     notebook(small_course / "notebooks" / "01_next.ipynb", "1 / 0")
     assert CliRunner().invoke(main, ["run", "01"]).exit_code == 2
     assert page.read_bytes() == before
-    assert not list((small_course / "build").rglob("*.part"))
+    assert not list((small_course / "build").rglob("*.part*"))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_interrupted_run_leaves_no_half_file(small_course):
     assert process.returncode == 130 and "已中断" in err.decode()
     build = small_course / "build"
     assert (build / "report" / "00_first.html").exists()
-    assert not list(build.rglob("*.part")) and not (build / "notebooks" / "01_next.ipynb").exists()
+    assert not list(build.rglob("*.part*")) and not (build / "notebooks" / "01_next.ipynb").exists()
 
 
 def test_atomic_path(tmp_path):

@@ -10,8 +10,17 @@ from scipy import sparse
 
 from textrec_utils.baselines import EASE, Popularity, Random
 from textrec_utils.evaluation import (
-    METRICS, bootstrap_interval, compare, evaluate, group_recall, leaderboard, metric_rows, pair_hits, parse_metric,
-    per_user, sampled_ranks,
+    METRICS,
+    bootstrap_interval,
+    compare,
+    evaluate,
+    group_recall,
+    leaderboard,
+    metric_rows,
+    pair_hits,
+    parse_metric,
+    per_user,
+    sampled_ranks,
 )  # fmt: skip
 from textrec_utils.splits import make_split
 

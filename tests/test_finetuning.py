@@ -11,7 +11,13 @@ from textrec_utils.datasets import Dataset
 from textrec_utils.encoder import center
 from textrec_utils.evaluation import compare, evaluate
 from textrec_utils.finetuning import (
-    PairClassifier, TwoTowerConfig, full_softmax_loss, in_batch_loss, lexical_vectors, train_two_tower, user_text,
+    PairClassifier,
+    TwoTowerConfig,
+    full_softmax_loss,
+    in_batch_loss,
+    lexical_vectors,
+    train_two_tower,
+    user_text,
 )  # fmt: skip
 from textrec_utils.splits import make_split
 

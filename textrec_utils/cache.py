@@ -41,7 +41,7 @@ def sha256_of(data: bytes | Path) -> str:
 def atomic_path(path: Path):
     """Give a temporary name beside `path`; rename it to `path` if the block ends well, else remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

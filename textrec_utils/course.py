@@ -23,6 +23,7 @@ from textrec_utils.cache import atomic_path, cache_dir, sha256_of, write_atomic
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 STATIC = Path(__file__).resolve().parent / "static"
+SOLUTIONS = "solutions-"  # prefix of the pages of worked answers
 
 
 def build_dir() -> Path:
@@ -181,6 +182,9 @@ def run_notebook(chapter: Chapter, parameters: dict[str, object], slug: str, *, 
     }  # fmt: skip
     if not error:
         write_page(executed, page)
+        answers = NOTEBOOKS / "solutions" / chapter.path.name
+        if answers.exists():  # shown as committed: the answers were run when they were written
+            write_page(answers, page.with_name(f"{SOLUTIONS}{slug}.html"))
         state |= {executed.suffix: sha256_of(executed), page.suffix: sha256_of(page)}
     write_atomic(state_file, json.dumps(state, ensure_ascii=False, indent=1).encode())
     return Outcome(slug, seconds, error=error)
@@ -200,7 +204,8 @@ def _execute(chapter: Chapter, parameters: dict, executed: Path, slug: str, labe
         with atomic_path(executed) as temporary:
             papermill.execute_notebook(
                 str(chapter.path), str(temporary), parameters=parameters, kernel_name="python3", cwd=str(NOTEBOOKS),
-                progress_bar=bar, request_save_on_cell_execute=False,
+                progress_bar=bar, request_save_on_cell_execute=False, language="python",
+                extra_arguments=["--IPKernelApp.log_level=40"],
             )  # fmt: skip
         return ""
     except papermill.PapermillExecutionError as failure:
@@ -220,7 +225,9 @@ def run_many(words: tuple[str, ...], given: list[str], force: bool) -> list[Outc
         for n, (chapter, parameters) in enumerate(checked, start=1):
             slug = report_slug(parameters) if chapter.name == "report" else chapter.name
             if chapter.name == "report":
-                parameters = parameters | {"metrics_csv": str(build_dir() / "report" / "metrics" / f"{slug}.csv")}
+                metrics = build_dir() / "report" / "metrics" / f"{slug}.csv"
+                metrics.parent.mkdir(parents=True, exist_ok=True)
+                parameters = parameters | {"metrics_csv": str(metrics)}
             outcome = run_notebook(chapter, parameters, slug, force=force, label=f"[{n}/{len(checked)}] {slug}")
             outcomes.append(outcome)
             what = "未变，沿用上次结果" if outcome.skipped else ("失败" if outcome.error else f"{outcome.seconds:.0f} 秒")
@@ -250,7 +257,9 @@ def write_page(notebook: Path, page: Path) -> None:
 
     names = [c.name for c in chapters()]
     links = [("目录", "index.html")]
-    if notebook.stem in names:
+    if page.stem.startswith(SOLUTIONS):
+        links.append(("回到这一章", f"{notebook.stem}.html"))
+    elif notebook.stem in names:
         i = names.index(notebook.stem)
         if i > 0:
             links.append(("上一章", f"{names[i - 1]}.html"))
@@ -259,13 +268,14 @@ def write_page(notebook: Path, page: Path) -> None:
     config = Config({"HTMLExporter": {"embed_images": True, "exclude_input_prompt": False}})
     exporter = _offline_exporter()(
         config=config, template_file="page.html.j2", extra_template_basedirs=[str(STATIC.parent)],
-        extra_template_paths=[str(STATIC)], language_code="zh-CN",
+        extra_template_paths=[str(STATIC)], language_code="zh",
     )  # fmt: skip
     content = nbformat.read(notebook, as_version=4)
     content.metadata["title"] = Chapter(notebook).title
     html, _ = exporter.from_notebook_node(content, resources={"textrec_nav": links})
-    # Links between chapters point to notebooks; in the report they point to pages.
-    html = re.sub(r'href="(?:\./)?([\w-]+)\.ipynb"', r'href="\1.html"', html)
+    # Links between notebooks become links between pages, which all lie in one folder.
+    html = re.sub(r'href="(?:\./|\.\./)?([\w-]+)\.ipynb(#[^"]*)?"', r'href="\1.html\2"', html)
+    html = re.sub(r'href="(?:\./)?solutions/([\w-]+)\.ipynb(#[^"]*)?"', rf'href="{SOLUTIONS}\1.html\2"', html)
     write_atomic(page, html.encode())
     asset = page.parent / "assets" / "mermaid.tiny.js"
     if not asset.exists():

@@ -72,16 +72,27 @@ def load_pretrained(name: str, auto_class, **options):
     where = find_model(name)
     if auto_class.__name__ != "AutoTokenizer":
         options |= {"use_safetensors": True, "dtype": torch.float32}
-    if "/" not in name and where == name and not _is_hub_name(name):
-        raise DataError(_unreachable(name, "没有这个文件夹"))
-    for local_only in (True, False):
+    if where == name:  # no folder has it
+        if not _is_hub_name(name):
+            raise DataError(_unreachable(name, "没有这个文件夹"))
         try:
-            return auto_class.from_pretrained(where, local_files_only=local_only, trust_remote_code=False, **options)
-        except (OSError, ValueError, SafetensorError) as error:
-            reason = error
-            if Path(where).is_dir():
-                break
-    raise DataError(_unreachable(name, str(reason).strip().split("\n")[0][:160]))
+            return auto_class.from_pretrained(name, local_files_only=True, trust_remote_code=False, **options)
+        except (OSError, ValueError):
+            _ask_hub(name)
+    try:
+        return auto_class.from_pretrained(where, local_files_only=where != name, trust_remote_code=False, **options)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise DataError(_unreachable(name, str(error).strip().split("\n")[0][:160])) from None
+
+
+def _ask_hub(name: str) -> None:
+    """One short question whether the hub has this model; loading would try again and again for half a minute."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().model_info(name, timeout=10)
+    except Exception as error:  # offline, no such model, gated: each class has its own name
+        raise DataError(_unreachable(name, f"模型站没有给出它：{type(error).__name__}")) from None
 
 
 def _is_hub_name(name: str) -> bool:
