@@ -173,6 +173,22 @@ def test_interrupted_run_leaves_no_half_file(small_course):
     assert not list(build.rglob("*.part*")) and not (build / "notebooks" / "01_next.ipynb").exists()
 
 
+def test_full_disk_is_one_sentence_and_keeps_the_old_page(small_course, monkeypatch):
+    import errno
+
+    assert CliRunner().invoke(main, ["run", "0"]).exit_code == 0
+    page = small_course / "build" / "report" / "00_first.html"
+    before = page.read_bytes()
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(course, "write_atomic", full)
+    result = CliRunner().invoke(main, ["run", "0", "--force"])
+    assert result.exit_code == 2 and "写不进磁盘" in result.output and "Traceback" not in result.output
+    assert page.read_bytes() == before
+
+
 def test_atomic_path(tmp_path):
     target = tmp_path / "file"
     target.write_text("old")

@@ -21,7 +21,7 @@ from textrec_utils.finetuning import (
 )  # fmt: skip
 from textrec_utils.splits import make_split
 
-QUICK = {"steps": 4, "users": 32, "pairs": 64, "items": 16, "hidden": 32, "dim": 16, "max_length": 16}
+QUICK = {"steps": 4, "encoder_steps": 3, "users": 32, "pairs": 64, "items": 16, "hidden": 32, "dim": 16, "max_length": 16}
 
 
 @pytest.fixture(scope="module")

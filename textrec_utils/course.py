@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import importlib.metadata
 import json
 import os
@@ -368,6 +369,11 @@ class _Cli(click.Group):
             return super().invoke(ctx)
         except DataError as error:
             raise CourseError(str(error)) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+                raise
+            where = f"（{error.filename}）" if error.filename else ""
+            raise CourseError(f"写不进磁盘{where}：{error.strerror}。已有的结果没有动；请腾出空间或换一个 TEXTREC_BUILD 后再运行。") from None
         except KeyboardInterrupt:
             click.echo("\n已中断；跑完的章节都保留着，再次运行会接着来。", err=True)
             ctx.exit(130)

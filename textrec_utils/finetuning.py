@@ -38,7 +38,9 @@ class TwoTowerConfig:
     head: `mlp` (two layers), or `linear`, which starts as the identity and, being too weak to learn
         items by heart, carries over better to items never seen.
     loss: `full` softmax over the catalogue, `in_batch` negatives with logQ correction, or without it.
-    steps: updates. users: users a step (`full`). pairs: (user, liked item) pairs a step (`in_batch`).
+    steps: updates of the head. encoder_steps: further updates of head and encoder together, for the rungs
+        that train one; the head comes first, since a random head would send noise into the encoder.
+    users: users a step (`full`). pairs: (user, liked item) pairs a step (`in_batch`).
     items: item texts encoded with gradient a step (not for rung `head`, where all items have gradient).
     history_dropout: share of the history that is hidden at random in a step; with `full` the hidden
         items are what must be found.
@@ -49,6 +51,7 @@ class TwoTowerConfig:
     head: str = "mlp"
     loss: str = "full"
     steps: int = 300
+    encoder_steps: int = 80
     users: int = 128
     pairs: int = 1024
     items: int = 64
@@ -176,11 +179,6 @@ class _Features:
                 parameter.requires_grad = True
             self.below = self._hidden_below()
 
-    def train(self, mode: bool) -> None:
-        """Dropout inside the encoder: on while the whole of it learns, else off."""
-        if self.encoder is not None:
-            self.encoder.model.train(mode and self.rung == "whole")
-
     def parameters(self) -> list[nn.Parameter]:
         return [] if self.rung == "head" else [p for p in self.encoder.model.parameters() if p.requires_grad]
 
@@ -206,9 +204,17 @@ class _Features:
                 below[r] = hidden[i, : len(self.tokens[r])].half()  # half the memory, error about 1e-3
         return below
 
+    @torch.no_grad()
+    def all(self) -> torch.Tensor:
+        """(items, width): the catalogue by the encoder as it stands."""
+        order = sorted(range(self.n), key=lambda r: -len(self.tokens[r]))
+        table = torch.empty_like(self.frozen)
+        for start in range(0, self.n, 64):
+            rows = torch.tensor(order[start : start + 64])
+            table[rows] = self(rows)
+        return table
+
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        if self.rung == "head":
-            return self.frozen[rows]
         rows = rows.tolist()
         ids, mask = self._batch(rows)
         if self.rung == "whole":
@@ -285,43 +291,51 @@ def _train(split: Split, config: TwoTowerConfig, encoder: Encoder | None, judge,
     rng = np.random.default_rng(config.seed)
     features = _Features(encoder, list(split.dataset.items["text"]), config.rung, config.seed)
     head = Head(features.frozen.shape[1], config)
-    groups = [{"params": head.parameters(), "lr": config.learning_rate}]
-    if features.parameters():
-        groups.append({"params": features.parameters(), "lr": config.encoder_learning_rate})
-    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
     batches = _Batches(split, config, rng)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_linear(config.steps))
-    trained = [p for g in optimizer.param_groups for p in g["params"]]
-    curve, losses = [], []
-    look = max(1, config.steps // CURVE_POINTS)
-    table = _vectors(features, head)
-    bar = tqdm(total=config.steps, desc=f"训练 {config.rung}", disable=not progress, file=sys.stdout)
-    for step in range(1, config.steps + 1):
-        head.train()
-        features.train(True)
-        rows = batches.items()
-        fresh = head(features(rows))
-        # With an encoder to train, only these rows have gradient; the others' vectors are a few steps old.
-        items = fresh if config.rung == "head" else table.index_put((rows,), fresh)
-        loss = batches.loss(items, rows)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        schedule.step()
-        if config.rung != "head":
-            table[rows] = fresh.detach()
-        losses.append(loss.item())
-        bar.update()
-        bar.set_postfix_str(f"损失 {loss.item():.3f}")
-        if step % look == 0:
-            row = [step, float(np.mean(losses))]
-            losses.clear()
-            if judge is not None:
-                row.append(judge(_vectors(features, head).numpy()))
-            curve.append(row)
+    phases = [(config.steps, [{"params": list(head.parameters()), "lr": config.learning_rate}])]
+    if features.parameters():
+        slow = {"params": list(head.parameters()), "lr": config.learning_rate / 10}
+        phases.append((config.encoder_steps, [slow, {"params": features.parameters(), "lr": config.encoder_learning_rate}]))
+    # What the head reads, for every item. While an encoder learns, only a step's rows are encoded anew, with
+    # gradient; the other rows are a few steps old, which is harmless, since an encoder moves slowly.
+    table = features.frozen.clone()
+    total = sum(steps for steps, _ in phases)
+    look = max(1, total // CURVE_POINTS)
+    curve, losses, done = [], [], 0
+    bar = tqdm(total=total, desc=f"训练 {config.rung}", disable=not progress, file=sys.stdout)
+    for steps, groups in phases:
+        trained = [p for g in groups for p in g["params"]]
+        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_linear(steps))
+        for _ in range(steps):
+            head.train()
+            rows = batches.items() if len(groups) > 1 else None
+            if rows is None:
+                loss = batches.loss(head(table), None)
+            else:
+                fresh = features(rows)
+                loss = batches.loss(head(table.index_put((rows,), fresh)), rows)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            schedule.step()
+            if rows is not None:
+                table[rows] = fresh.detach()
+            losses.append(loss.item())
+            done += 1
+            bar.update()
+            bar.set_postfix_str(f"损失 {loss.item():.3f}")
+            if done % look == 0:
+                row = [done, float(np.mean(losses))]
+                losses.clear()
+                if judge is not None:
+                    row.append(judge(_vectors(head, table).numpy()))
+                curve.append(row)
     bar.close()
-    vectors = _vectors(features, head).numpy()
+    if len(phases) > 1:
+        table = features.all()
+    vectors = _vectors(head, table).numpy()
     count = sum(p.numel() for p in trained)
     return {"item_vectors": vectors, "curve": np.array(curve), "trained": np.array([count])}
 
@@ -350,20 +364,17 @@ class _Batches:
         # A cold item is no negative: nobody could have liked it in training.
         self.cold = torch.from_numpy(split.cold)
         self.warm = np.flatnonzero(~split.cold)
-        self.all_items = torch.arange(split.n_items)
         self._queue: list[int] = []
 
     def items(self) -> torch.Tensor:
         """Rows that are encoded with gradient in this step; each warm item once before any comes again."""
-        if self.config.rung == "head":
-            return self.all_items
         if len(self._queue) < min(self.config.items, len(self.warm)):
             self._queue = self.rng.permutation(self.warm).tolist()
         rows, self._queue = self._queue[: self.config.items], self._queue[self.config.items :]
         return torch.tensor(rows)
 
-    def loss(self, items: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """items: (catalogue, dim), with gradient at `rows`."""
+    def loss(self, items: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        """items: (catalogue, dim); `rows`: where the encoder has gradient (None: it is frozen)."""
         if self.config.loss == "full":
             return self._full(items)
         return self._in_batch(items, rows)
@@ -376,9 +387,9 @@ class _Batches:
         vectors = F.normalize(history @ items, dim=1)
         return full_softmax_loss(vectors, items, liked - history, (history > 0) | self.cold, self.config.temperature)
 
-    def _in_batch(self, items: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def _in_batch(self, items: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
         pool = self.pairs
-        if self.config.rung != "head":
+        if rows is not None:
             pool = pool[torch.isin(pool[:, 1], rows)]
         chosen = pool[torch.from_numpy(self.rng.permutation(len(pool))[: self.config.pairs])]
         users, target = chosen[:, 0], chosen[:, 1]
@@ -394,18 +405,10 @@ class _Batches:
 
 
 @torch.no_grad()
-def _vectors(features: _Features, head: Head) -> torch.Tensor:
-    """(items, dim): the whole catalogue by the model as it stands, dropout off."""
+def _vectors(head: Head, table: torch.Tensor) -> torch.Tensor:
+    """(items, dim): the whole catalogue by the head as it stands, dropout off."""
     head.eval()
-    features.train(False)
-    if features.rung == "head":
-        return head(features.frozen)
-    order = sorted(range(features.n), key=lambda r: -len(features.tokens[r]))
-    table = torch.empty(features.n, head.dim)
-    for start in range(0, features.n, 64):
-        rows = torch.tensor(order[start : start + 64])
-        table[rows] = head(features(rows))
-    return table
+    return head(table)
 
 
 # ---------------------------------------------------------------- the article's way: a pair classifier
