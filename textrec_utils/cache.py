@@ -103,7 +103,8 @@ class Cached:
 def cached_arrays(kind: str, key: Mapping, compute: Callable[[], Mapping[str, np.ndarray]]) -> Cached:
     """Return `compute()`'s arrays, from the cache where the same `kind` and `key` were computed before.
 
-    key: everything the result depends on, as plain JSON values (names, seeds, checksums).
+    key: everything the result depends on, as plain JSON values (names, seeds, checksums). The source
+    file that holds `compute` counts too: changed code never meets old results.
     The cost of the first computation is kept too, so that a table of costs stays true
     when its rows come from the cache. A file whose checksum is wrong is computed anew.
     """
@@ -111,7 +112,9 @@ def cached_arrays(kind: str, key: Mapping, compute: Callable[[], Mapping[str, np
 
     from textrec_utils import __version__
 
-    text = json.dumps({"version": __version__, **key}, sort_keys=True, ensure_ascii=False)
+    source = Path(compute.__code__.co_filename)
+    code = sha256_of(source) if source.is_file() else ""
+    text = json.dumps({"version": __version__, "code": code, **key}, sort_keys=True, ensure_ascii=False)
     path = cache_dir() / kind / f"{sha256_of(text.encode())[:32]}.safetensors"
     note = path.with_suffix(".json")
     if path.exists() and note.exists():

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from tqdm import tqdm
 
-from textrec_utils.cache import Cached, cached_arrays, sha256_of
+from textrec_utils.cache import Cached, cached_arrays, measure, sha256_of
 from textrec_utils.datasets import DataError, project_data
 
 DEFAULT_MODEL = "mini-bert-zh"
@@ -164,12 +164,11 @@ class Encoder:
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"第 {i} 条文本是 {type(text).__name__}，不是字符串；缺失值请先换成空串。")
+
         def compute():
             return {"vectors": self._encode(texts, progress)}
 
         if not cache:
-            from textrec_utils.cache import measure
-
             with measure() as cost:
                 arrays = compute()
             return Cached(arrays, cost)

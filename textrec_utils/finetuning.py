@@ -17,7 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from textrec_utils.baselines import HistoryMean, tfidf_vectors, unit_rows
-from textrec_utils.cache import Cached, Cost, cached_arrays
+from textrec_utils.cache import Cached, Cost, cached_arrays, measure
 from textrec_utils.encoder import DEFAULT_MODEL, POOLINGS, Encoder, center, load_pretrained, quiet_loading, whiten
 from textrec_utils.splits import Split
 
@@ -235,7 +235,7 @@ class _Features:
 class TwoTower:
     """A trained two-tower model: item vectors ready for a dot product, the learning curve, the cost.
 
-    item_vectors: (items, dim) of length 1. curve: (points, 2 or 3): step, training loss since the last
+    item_vectors: (items, dim) of length 1. cost: encoding and training together. curve: (points, 2 or 3): step, training loss since the last
     point and, where a judge was given, what it said. trained: number of trained parameters.
     """
 
@@ -268,9 +268,12 @@ def train_two_tower(
     model: `mini-bert-zh`, a local folder or a Hugging Face name. judge: called with the (items, dim) vectors
     at each point of the curve, for choosing the number of steps; it must not look at the final test.
     """
-    encoder = None
+    encoder, encoding = None, Cost()
     if config.features == "encoder":
         encoder = Encoder(model, max_length=config.max_length, prefix=prefix)
+        # Encoded before the clock of the training starts, and added to it below: a table of costs
+        # must not depend on whether some earlier method has left the vectors in the cache.
+        encoding = encoder.encode_with_cost(list(split.dataset.items["text"])).cost
     key = {
         "data": split.dataset.checksum(), "split": [split.protocol, split.seed, len(split.train), int(split.train["item"].sum())],
         "encoder": encoder.fingerprint if encoder else "", "prefix": prefix, "judged": judge is not None, **asdict(config),
@@ -282,8 +285,11 @@ def train_two_tower(
     if cache:
         done = cached_arrays("two_tower", key, compute)
     else:
-        done = Cached(compute())
-    return TwoTower(done["item_vectors"], done["curve"], int(done["trained"][0]), done.cost, config)
+        with measure() as spent:
+            arrays = compute()
+        done = Cached(arrays, spent)
+    cost = Cost(done.cost.seconds + encoding.seconds, max(done.cost.peak_mb, encoding.peak_mb))
+    return TwoTower(done["item_vectors"], done["curve"], int(done["trained"][0]), cost, config)
 
 
 def _train(split: Split, config: TwoTowerConfig, encoder: Encoder | None, judge, progress: bool) -> dict[str, np.ndarray]:

@@ -84,7 +84,7 @@ def mmr(scores: np.ndarray, vectors: np.ndarray, k: int, trade_off: float = 0.7)
 
     scores: (items,) relevance, −inf bars an item; vectors: (items, dim), rows of length 1.
     Each step takes argmax of trade_off · relevance − (1 − trade_off) · max cosine to those taken,
-    with relevance scaled to 0…1 so that both terms speak on one scale.
+    with relevance scaled to 0…1 so that both terms speak on one scale; a negative cosine counts as 0.
     """
     if not 0 <= trade_off <= 1:
         raise ValueError(f"trade_off 应在 0 和 1 之间，得到 {trade_off}。")
