@@ -206,7 +206,7 @@ def _execute(chapter: Chapter, parameters: dict, executed: Path, slug: str, labe
             papermill.execute_notebook(
                 str(chapter.path), str(temporary), parameters=parameters, kernel_name="python3", cwd=str(NOTEBOOKS),
                 progress_bar=bar, request_save_on_cell_execute=False, language="python",
-                extra_arguments=["--IPKernelApp.log_level=40"],
+                extra_arguments=["--IPKernelApp.log_level=50"],
             )  # fmt: skip
         return ""
     except papermill.PapermillExecutionError as failure:
