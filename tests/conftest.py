@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+collect_ignore = ["make_rectools_figures.py"]  # needs RecTools, which lives in a venv of its own
 
 from textrec_utils.datasets import Dataset, load_dataset  # noqa: E402
 from textrec_utils.splits import make_split  # noqa: E402

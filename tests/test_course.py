@@ -125,6 +125,7 @@ def test_command_line_refusals(small_course):
         (["run", "00", "-p", "depth", "3"], "没有参数 depth"),
         (["report", "-p", "dataset", "no-such"], "没有数据集"),
         (["report", "-p", "k", "很多"], "应是整数"),
+        (["report", "-p", "k", "0"], "k 至少是 1"),
         (["data", "no-such"], "没有数据集"),
     ):
         result = runner.invoke(main, arguments)
@@ -165,8 +166,13 @@ def test_interrupted_run_leaves_no_half_file(small_course):
         if flag.exists() or process.poll() is not None:
             break
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    for _ in range(4):  # as an impatient person does: a signal can get lost in a busy event loop
+        process.send_signal(signal.SIGINT)
+        try:
+            _, err = process.communicate(timeout=25)
+            break
+        except subprocess.TimeoutExpired:
+            continue
     assert process.returncode == 130 and "已中断" in err.decode()
     build = small_course / "build"
     assert (build / "report" / "00_first.html").exists()

@@ -108,9 +108,8 @@ def chapters() -> list[Chapter]:
 def find_chapter(word: str) -> Chapter:
     """A chapter by its number (`3`, `03`) or name; CourseError names those there are."""
     names = [c.name for c in chapters()] + ["report"]
-    if word.isdigit():
-        word = f"{int(word):02d}_"
-    found = [n for n in names if n == word or n.startswith(word)]
+    start = f"{int(word):02d}_" if word.isdigit() else word
+    found = [n for n in names if n == start or n.startswith(start)]
     if len(found) != 1:
         raise CourseError(f"没有章节 {word}：可用的有 {'、'.join(names)}。")
     return Chapter(NOTEBOOKS / f"{found[0]}.ipynb")
@@ -275,7 +274,8 @@ def write_page(notebook: Path, page: Path) -> None:
     )  # fmt: skip
     content = nbformat.read(notebook, as_version=4)
     content.metadata["title"] = Chapter(notebook).title
-    html, _ = exporter.from_notebook_node(content, resources={"textrec_nav": links})
+    resources = {"textrec_nav": links, "textrec_findings_only": findings_only}
+    html, _ = exporter.from_notebook_node(content, resources=resources)
     # Links between notebooks become links between pages, which all lie in one folder.
     html = re.sub(r'href="(?:\./|\.\./)?([\w-]+)\.ipynb(#[^"]*)?"', r'href="\1.html\2"', html)
     html = re.sub(r'href="(?:\./)?solutions/([\w-]+)\.ipynb(#[^"]*)?"', rf'href="{SOLUTIONS}\1.html\2"', html)
@@ -330,6 +330,9 @@ def build_index() -> Path:
         }  # fmt: skip
 
     rows = [entry(c.name, {"title": c.title} | states.get(c.name, {})) for c in chapters()]
+    for row, chapter in zip(rows, chapters()):
+        answers = report / f"{SOLUTIONS}{chapter.name}.html"
+        row["answers"] = answers.name if answers.exists() else ""
     reports = [entry(n, s) for n, s in states.items() if s.get("chapter") == "report" and not s.get("error")]
     tables = [pd.read_csv(p) for p in sorted((report / "metrics").glob("*.csv"))]
     best, columns, note = [], [], ""
@@ -354,7 +357,7 @@ def _glance(metrics) -> tuple[list[list[str]], list[str], str]:
     one = one[(one["metric"] == first["metric"]) & (one["k"] == first["k"])].sort_values("value", ascending=False)
     name = f"{first['metric']}@{first['k']}"
     rows = [[r.method, f"{r.value:.4f}", f"[{r.low:.3f}, {r.high:.3f}]", f"{r.seconds:.1f}"] for r in one.head(10).itertuples()]
-    note = f"{first['dataset']}，{first['protocol']}，{first['users']} 个用户，全量排序，区间为对用户自助抽样的 95%。"
+    note = f"最好的 10 个方法。{first['dataset']}，{first['protocol']}，{first['users']} 个用户，全量排序，区间为对用户自助抽样的 95%；秒数是第一次计算的，之后取自缓存。"
     return rows, ["方法", name, "95% 区间", "秒"], note
 
 
@@ -421,12 +424,25 @@ def report(pairs, force: bool) -> None:
     given = [(k, str(Path(v).expanduser().resolve()) if k == "dataset" and v not in DATASETS else v) for k, v in pairs]
     words = [f"{k}={v}" for k, v in given]
     parameters = check_parameters(Chapter(NOTEBOOKS / "report.ipynb"), words)
+    _check_values(parameters)
     load_dataset(parameters.get("dataset", "movielens-zh"))  # bad data is told before a kernel starts
     if "model" in parameters:
         from textrec_utils.encoder import Encoder
 
         Encoder(str(parameters["model"]))
     _finish_run(run_many(("report",), words, force))
+
+
+def _check_values(parameters: dict[str, object]) -> None:
+    """Refuse what has the right type and still makes no sense."""
+    from textrec_utils.report import PROFILES
+    from textrec_utils.splits import PROTOCOLS
+
+    for name, allowed in (("split", ("auto", *PROTOCOLS)), ("profile", tuple(PROFILES))):
+        if parameters.get(name, allowed[0]) not in allowed:
+            raise CourseError(f"report 的参数 {name} 应是 {'、'.join(allowed)} 之一，得到 {parameters[name]!r}。")
+    if int(parameters.get("k", 1)) < 1:
+        raise CourseError(f"report 的参数 k 至少是 1，得到 {parameters['k']}。")
 
 
 @main.command()

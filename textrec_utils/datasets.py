@@ -325,6 +325,9 @@ def _load_kuairec() -> Dataset:
         "item_id": videos["video_id"], "title": videos["caption"].where(videos["caption"] != "", videos[levels[0]]),
         "text": text.str.replace(r"。(?=。)", "", regex=True).str.strip("。 "), "category": videos[levels[0]],
     })  # fmt: skip
+    silent = items["text"] == ""
+    items.loc[silent, ["title", "text"]] = "（没有文字的视频）"
+    removed += (f"{int(silent.sum())} 个视频没有标题、标签和类别，文本写作“（没有文字的视频）”",)
     return Dataset(
         "kuairec", items, _users_seen(interactions), interactions,
         licence="CC BY-SA 4.0", source="KuaiRec 小矩阵（Gao et al. 2022），观看比例 > 2 的视频",
@@ -377,7 +380,7 @@ def _read_table(path: Path, sep: str = ",") -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise DataError(f"{path} 是空文件，至少要有表头一行。") from None
     except pd.errors.ParserError as error:
-        raise DataError(f"{path} 有一行的列数与表头不同（{error}），请检查该行的分隔符和引号。") from None
+        raise DataError(f"{path} 有一行的列数与表头不同（{' '.join(str(error).split())}），请检查该行的分隔符和引号。") from None
     table.columns = [c.strip() for c in table.columns]
     table.attrs["path"] = path
     return table

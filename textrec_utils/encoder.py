@@ -72,7 +72,8 @@ def load_pretrained(name: str, auto_class, **options):
     where = find_model(name)
     if auto_class.__name__ != "AutoTokenizer":
         options |= {"use_safetensors": True, "dtype": torch.float32}
-    if where == name:  # no folder has it
+    local = Path(where).is_dir()
+    if not local:
         if not _is_hub_name(name):
             raise DataError(_unreachable(name, "没有这个文件夹"))
         try:
@@ -80,7 +81,7 @@ def load_pretrained(name: str, auto_class, **options):
         except (OSError, ValueError):
             _ask_hub(name)
     try:
-        return auto_class.from_pretrained(where, local_files_only=where != name, trust_remote_code=False, **options)
+        return auto_class.from_pretrained(where, local_files_only=local, trust_remote_code=False, **options)
     except (OSError, ValueError, SafetensorError) as error:
         raise DataError(_unreachable(name, str(error).strip().split("\n")[0][:160])) from None
 
