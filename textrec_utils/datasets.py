@@ -16,6 +16,7 @@ import tempfile
 import warnings
 import zipfile
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,10 @@ class Dataset:
 
     def checksum(self) -> str:
         """SHA-256 over items, users and interactions, to record what a report was made from."""
+        return self._checksum
+
+    @cached_property
+    def _checksum(self) -> str:
         parts = (frame.to_csv(index=False, lineterminator="\n") for frame in (self.items, self.users, self.interactions))
         return sha256_of("\0".join(parts).encode())
 
