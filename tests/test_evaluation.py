@@ -13,9 +13,12 @@ from textrec_utils.evaluation import (
     METRICS,
     bootstrap_interval,
     compare,
+    compare_all,
     evaluate,
     group_recall,
+    holm,
     leaderboard,
+    list_quality,
     metric_rows,
     pair_hits,
     parse_metric,
@@ -159,3 +162,42 @@ def test_sampled_ranks_flatter(leave_last_out):
     ranks = sampled_ranks(model, leave_last_out, negatives=99)
     assert ranks.min() >= 1 and ranks.max() <= 100
     assert (ranks <= 10).mean() > 3 * evaluate(model, leave_last_out, fit=False).mean("recall@10")
+
+
+def test_holm_by_hand():
+    # sorted .01 .02 .03 .04 times 4 3 2 1 = .04 .06 .06 .04, made non-decreasing: .04 .06 .06 .06
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.9]).tolist() == [1.0, 1.0] and holm([]).tolist() == []
+
+
+def test_holm_keeps_many_equal_methods_from_winning():
+    """Twenty methods that differ by chance alone: some win without the correction, hardly any with it."""
+    from textrec_utils.cache import Cost
+    from textrec_utils.evaluation import Result
+
+    rng = np.random.default_rng(3)
+    results = [Result(str(m), np.empty((0, 0)), pd.DataFrame({"recall@10": rng.random(300)}), Cost(), {}) for m in range(21)]
+    table = compare_all(results, results[0], "recall@10", samples=1000)
+    assert len(table) == 20 and (table["p（Holm）"] >= table["p"]).all()
+    assert table["显著"].sum() <= (table["p"] < 0.05).sum()
+
+
+def test_list_quality_by_hand(leave_last_out):
+    split = leave_last_out
+    count = np.asarray(split.train_matrix.sum(axis=0)).ravel()
+    ranked = np.array([[0, 1, 2], [2, 3, -1]])
+    vectors = np.zeros((split.n_items, 2))
+    vectors[:4] = [[1, 0], [0, 2], [3, 0], [1, 1]]
+    found = list_quality(ranked, split, 3, vectors)
+    assert found["coverage"] == pytest.approx(4 / split.n_items)
+    assert found["popularity"] == pytest.approx((count[[0, 1, 2]].mean() + count[[2, 3]].mean()) / 2)
+    bits = -np.log2((count + 1) / (split.n_users + 1))
+    assert found["novelty"] == pytest.approx((bits[[0, 1, 2]].mean() + bits[[2, 3]].mean()) / 2)
+    cosines = [np.mean([0, 1, 0]), np.sqrt(0.5)]  # pairs of the first list: 0·1, 0·2, 1·2; of the second: 2·3
+    assert found["diversity"] == pytest.approx(1 - np.mean(cosines))
+
+
+def test_popular_lists_are_neither_new_nor_wide(leave_last_out):
+    popular, random = (list_quality(evaluate(m, leave_last_out).ranked, leave_last_out) for m in (Popularity(), Random()))
+    assert popular["novelty"] < random["novelty"] and popular["coverage"] < random["coverage"]
+    assert popular["popularity"] > 5 * random["popularity"]

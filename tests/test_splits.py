@@ -1,5 +1,7 @@
 """Splits lose nothing, share nothing, and leak only what they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,6 +66,40 @@ def test_inner_split_never_sees_the_test(leave_last_out, movielens):
         used = pd.concat([inner.train, inner.test, inner.new_users])
         assert not test & set(map(tuple, used[["user", "item"]].to_numpy()))
         assert len(used) == len(split.train)
+
+
+def news(rows, published):
+    dataset = small(rows)
+    items = dataset.items.copy()
+    items["published"] = [published.get(int(i), 0) for i in items["item_id"].str.extract(r"(\d+)")[0]]
+    return replace(dataset, items=items)
+
+
+def test_fresh_candidates_and_short_histories():
+    day = 86400
+    rows = [(0, 0, 1 * day), (0, 1, 2 * day), (0, 2, 9 * day), (0, 3, 9 * day), (1, 0, 3 * day), (1, 3, 9 * day)]
+    dataset = news(rows, {0: day, 1: 2 * day, 2: 2 * day, 3: 9 * day - 100})
+    split = make_split(dataset, "temporal", at=8 * day)
+    fresh = make_split(dataset, "temporal", at=8 * day, fresh_days=1)
+    published = dataset.items["published"].to_numpy()
+    assert split.candidates.all() and (fresh.candidates == (published >= 7 * day)).all()
+    assert fresh.test.equals(split.test) and any("旧物品" in note for note in fresh.notes)
+    steady = make_split(dataset, "temporal", at=8 * day, min_history=2)
+    assert len(steady.test_users) == 1 and len(split.test_users) == 2
+    assert any("1 个用户的训练历史不到 2 条" in note for note in steady.notes)
+    with pytest.raises(DataError, match="只用于 temporal"):
+        make_split(dataset, "random", fresh_days=1)
+    with pytest.raises(DataError, match="published"):
+        make_split(small(rows), "temporal", fresh_days=1)
+
+
+def test_inner_split_keeps_the_rules(mirror):
+    caixin = load_dataset("caixin")
+    split = make_split(caixin, "temporal", at="2014-03-21 06:11", fresh_days=1, min_history=3)
+    assert len(split.test_users) == pytest.approx(1579, abs=1) and 700 < split.candidates.sum() < 800
+    inner = split.inner()
+    assert inner.options == split.options and 0 < inner.candidates.sum() < len(caixin.items)
+    assert inner.train["timestamp"].max() < inner.test["timestamp"].min() < split.test["timestamp"].min()
 
 
 def test_seeds(movielens):

@@ -129,6 +129,19 @@ def compare(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0)
     return Comparison(float(difference.mean()), low, high, (extreme + 1) / (samples + 1))
 
 
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Holm's adjusted p-values (Holm 1979): with m tests the smallest counts m-fold, the next (m − 1)-fold, and so on.
+
+    Keeps the chance of even one false "significant" among all the tests below the level.
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    out = np.empty(len(p))
+    out[order] = np.minimum(adjusted, 1.0)
+    return out
+
+
 @dataclass
 class Result:
     """One method on one split: its lists, its per-user values, and what they cost."""
@@ -174,6 +187,54 @@ def leaderboard(results: Iterable[Result]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     order = table.sort_values(table.columns[1], ascending=False, kind="stable").reset_index(drop=True)
     return order.round({m: 4 for m in order.columns if "@" in m and "95%" not in m})
+
+
+def compare_all(results: Sequence[Result], against: Result, metric: str, *, samples: int = 2000) -> pd.DataFrame:
+    """Every method against one, paired over users, with Holm's correction for the number of comparisons.
+
+    Columns: method, mean, difference, its 95% interval, p, p after Holm, and whether that is below .05.
+    A randomisation test of n samples can't give less than 1 / (n + 1): with m methods take n > 20 · m.
+    """
+    others = [r for r in results if r is not against]
+    found = [compare(r.users[metric], against.users[metric], samples=samples) for r in others]
+    table = pd.DataFrame({
+        "方法": [r.method for r in others], metric: [r.mean(metric) for r in others],
+        f"与{against.method}之差": [c.difference for c in found], "95%": [f"[{c.low:+.4f}, {c.high:+.4f}]" for c in found],
+        "p": [c.p_value for c in found], "p（Holm）": holm([c.p_value for c in found]),
+    })  # fmt: skip
+    table["显著"] = table["p（Holm）"] < 0.05
+    return table.sort_values(metric, ascending=False, kind="stable", ignore_index=True)
+
+
+def list_quality(ranked: np.ndarray, split: Split, k: int = 10, vectors: np.ndarray | None = None) -> dict[str, float]:
+    """What a list is beyond its hits; ranked: (users, ≥ k) item rows, −1 for no item.
+
+    coverage: share of the candidates that appear in anybody's list.
+    popularity: mean number of training users who liked a recommended item.
+    novelty: mean self-information −log2 p(i), p = (count + 1) / (users + 1), in bits (Zhou et al. 2010).
+    diversity: mean of 1 − cosine over the pairs of a list (Ziegler et al. 2005); needs vectors (items, dim).
+    """
+    lists = ranked[:, :k]
+    there = lists >= 0
+    count = np.asarray(split.train_matrix.sum(axis=0)).ravel()
+    information = -np.log2((count + 1) / (split.n_users + 1))
+    safe = np.where(there, lists, 0)
+    filled = np.maximum(there.sum(1), 1)
+    found = {
+        "coverage": len(np.unique(lists[there])) / int(split.candidates.sum()),
+        "popularity": float(((count[safe] * there).sum(1) / filled).mean()),
+        "novelty": float(((information[safe] * there).sum(1) / filled).mean()),
+    }
+    if vectors is not None:
+        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        similar = np.zeros(len(lists))
+        for start in range(0, len(lists), 4096):  # blocks: (users, k, dim) of everybody would not fit
+            block = unit[safe[start : start + 4096]] * there[start : start + 4096, :, None]
+            total = block.sum(axis=1)  # |Σ v|² = Σ |v|² + Σ_{a ≠ b} v_a · v_b
+            similar[start : start + 4096] = (total**2).sum(1) - (block**2).sum((1, 2))
+        pairs = filled * (filled - 1)
+        found["diversity"] = float(1 - (similar[pairs > 0] / pairs[pairs > 0]).mean()) if (pairs > 0).any() else 0.0
+    return found
 
 
 def metric_rows(results: Iterable[Result], split: Split, seed: int = 0) -> pd.DataFrame:

@@ -39,6 +39,7 @@ class Split:
     candidates: np.ndarray
     notes: tuple[str, ...] = field(default=())
     seed: int = 0
+    options: dict[str, object] = field(default_factory=dict)
 
     @property
     def n_users(self) -> int:
@@ -81,7 +82,7 @@ class Split:
 
     def inner(self) -> "Split":
         """The same protocol once more on the training part: for tuning, without a look at the test."""
-        return _PARTS[self.protocol](self.dataset, self.train, seed=self.seed + 1)
+        return _PARTS[self.protocol](self.dataset, self.train, seed=self.seed + 1, **self.options)
 
     def describe(self) -> dict[str, object]:
         """What a table should say of its split."""
@@ -93,7 +94,8 @@ class Split:
 
 def make_split(
     dataset: Dataset, protocol: str = "leave_last_out", *, min_value: float | None = None,
-    at: int | str | None = None, fraction: float = 0.2, seed: int = 0,
+    at: int | str | None = None, fraction: float = 0.2, seed: int = 0, fresh_days: float | None = None,
+    min_history: int = 1,
 ) -> Split:  # fmt: skip
     """Part the positives of a dataset.
 
@@ -105,12 +107,25 @@ def make_split(
         cold_items: a seeded `fraction` of the items lose all their positives, which become the test.
             Leaks time like a random split does.
         random: a seeded `fraction` of the positives is the test. Leaks the future.
-    Raises DataError where the dataset has no timestamps but the protocol needs them.
+    fresh_days (temporal only): what lives for days, such as news, is worth recommending for days. Candidates
+        are the items published at most so many days before the moment, or after it. Test positives on older
+        items stay in the count and can't be found, by any method, so that users and denominators are those of
+        the table without this rule; the notes say how many.
+    min_history: test users have at least so many training positives; the others are left out and counted.
+    Raises DataError where the dataset has no timestamps (or, for fresh_days, no `published`) but the protocol
+    needs them.
     """
     if protocol not in PROTOCOLS:
         raise DataError(f"没有划分方式 {protocol}：可用的有 {'、'.join(PROTOCOLS)}。")
     if protocol in ("leave_last_out", "temporal") and not dataset.has_time:
         raise DataError(f"数据集 {dataset.name} 没有时间戳，不能用 {protocol}；请改用 random 或 cold_items。")
+    options: dict[str, object] = {"min_history": min_history} if min_history > 1 else {}
+    if fresh_days is not None:
+        if protocol != "temporal":
+            raise DataError(f"fresh_days 只用于 temporal 划分，得到 {protocol}。")
+        if "published" not in dataset.items.columns:
+            raise DataError(f"数据集 {dataset.name} 的物品没有 published（发布时间）一列，不能按新鲜程度选候选。")
+        options["fresh_days"] = fresh_days
     positives = dataset.positives(min_value)
     if positives.empty:
         raise DataError(f"数据集 {dataset.name} 里没有一条达到阈值的交互，请调低 min_value。")
@@ -120,25 +135,33 @@ def make_split(
         "user": users.loc[positives["user_id"]].to_numpy(), "item": items.loc[positives["item_id"]].to_numpy(),
         "timestamp": positives["timestamp"].to_numpy(), "value": positives["value"].to_numpy(),
     })  # fmt: skip
-    return _PARTS[protocol](dataset, pairs, at=at, fraction=fraction, seed=seed)
+    return _PARTS[protocol](dataset, pairs, at=at, fraction=fraction, seed=seed, **options)
 
 
-def _build(dataset, pairs, is_test, protocol, leaks, seed, candidates=None) -> Split:
+def _build(dataset, pairs, is_test, protocol, leaks, seed, candidates=None, min_history=1, **options) -> Split:
     train = pairs[~is_test].reset_index(drop=True)
     test = pairs[is_test].reset_index(drop=True)
-    known = test["user"].isin(train["user"])
     notes = ()
-    if not known.all():
-        notes = (f"{int((~known).sum())} 条测试交互的用户没有训练历史，不参加评测",)
     if candidates is None:
         candidates = np.ones(len(dataset.items), dtype=bool)
+    elif (stale := ~candidates[test["item"]]).any():
+        notes += (f"{int(stale.sum())} 条测试交互落在候选之外的旧物品上，谁也推荐不到，仍算作漏掉",)
+    known = test["user"].isin(train["user"])
+    if not known.all():
+        notes += (f"{int((~known).sum())} 条测试交互的用户没有训练历史，不参加评测",)
+    if min_history > 1:
+        length = test["user"].map(train["user"].value_counts()).fillna(0)
+        few = known & (length < min_history)
+        notes += (f"{test.loc[few, 'user'].nunique()} 个用户的训练历史不到 {min_history} 条，不参加评测",) if few.any() else ()
+        test, known = test[~few].reset_index(drop=True), known[~few].reset_index(drop=True)
+        options["min_history"] = min_history
     if not known.any():
         raise DataError(f"{dataset.name} 按 {protocol} 划分后没有可评测的用户：每个用户至少要有两条喜欢的交互。")
     judged, new = test[known].reset_index(drop=True), test[~known].reset_index(drop=True)
-    return Split(dataset, protocol, train, judged, new, leaks, candidates, notes, seed)
+    return Split(dataset, protocol, train, judged, new, leaks, candidates, notes, seed, options)
 
 
-def _leave_last_out(dataset, pairs, *, at=None, fraction=0.2, seed=0) -> Split:
+def _leave_last_out(dataset, pairs, *, at=None, fraction=0.2, seed=0, **options) -> Split:
     # Ties in time are common (people rate several films in one second): the seeded shuffle
     # decides, once, instead of the accident of the item number.
     shuffled = pairs.sample(frac=1, random_state=seed).sort_values(["user", "timestamp"], kind="stable")
@@ -146,16 +169,20 @@ def _leave_last_out(dataset, pairs, *, at=None, fraction=0.2, seed=0) -> Split:
     several = shuffled["user"].map(shuffled["user"].value_counts()) > 1
     is_test = (last & several).reindex(pairs.index)
     leaks = "跨用户泄漏：别人在测试时刻之后的行为也在训练里"
-    return _build(dataset, pairs, is_test, "leave_last_out", leaks, seed)
+    return _build(dataset, pairs, is_test, "leave_last_out", leaks, seed, **options)
 
 
-def _temporal(dataset, pairs, *, at=None, fraction=0.2, seed=0) -> Split:
+def _temporal(dataset, pairs, *, at=None, fraction=0.2, seed=0, fresh_days=None, **options) -> Split:
     moment = np.quantile(pairs["timestamp"], 1 - fraction) if at is None else _seconds(at)
     is_test = pairs["timestamp"] >= moment
-    return _build(dataset, pairs, is_test, "temporal", "不泄漏：训练全部早于测试", seed)
+    candidates = None
+    if fresh_days is not None:
+        candidates = (dataset.items["published"] >= moment - fresh_days * 86400).to_numpy()
+        options["fresh_days"] = fresh_days
+    return _build(dataset, pairs, is_test, "temporal", "不泄漏：训练全部早于测试", seed, candidates, **options)
 
 
-def _cold_items(dataset, pairs, *, at=None, fraction=0.2, seed=0) -> Split:
+def _cold_items(dataset, pairs, *, at=None, fraction=0.2, seed=0, **options) -> Split:
     rng = np.random.default_rng(seed)
     liked = np.unique(pairs["item"])
     cold = rng.choice(liked, size=max(1, round(fraction * len(liked))), replace=False)
@@ -163,12 +190,12 @@ def _cold_items(dataset, pairs, *, at=None, fraction=0.2, seed=0) -> Split:
     candidates = np.zeros(len(dataset.items), dtype=bool)
     candidates[cold] = True
     leaks = "时间不分先后；只在新物品之间排序"
-    return _build(dataset, pairs, is_test, "cold_items", leaks, seed, candidates)
+    return _build(dataset, pairs, is_test, "cold_items", leaks, seed, candidates, **options)
 
 
-def _random(dataset, pairs, *, at=None, fraction=0.2, seed=0) -> Split:
+def _random(dataset, pairs, *, at=None, fraction=0.2, seed=0, **options) -> Split:
     is_test = pd.Series(np.random.default_rng(seed).random(len(pairs)) < fraction, index=pairs.index)
-    return _build(dataset, pairs, is_test, "random", "泄漏未来：用之后的行为预测之前的", seed)
+    return _build(dataset, pairs, is_test, "random", "泄漏未来：用之后的行为预测之前的", seed, **options)
 
 
 def _seconds(at: int | float | str) -> float:
