@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
@@ -272,3 +273,57 @@ def test_recbole_and_mind_folders(tmp_path):
     (mind / "behaviors.tsv").write_text("1\tU1\t11/11/2019 9:05:58 AM\tN1\tN2-1 N1-0\n")
     clicks = load_dataset(mind).interactions
     assert clicks["item_id"].tolist() == ["N1", "N2"] and clicks["timestamp"].tolist() == [1573463157, 1573463158]
+
+
+def amazon_reviews(folder, reviews, products, suffix=".jsonl.gz"):
+    import gzip
+
+    folder.mkdir(exist_ok=True)
+    opener = gzip.open if suffix.endswith(".gz") else open
+    for name, rows in (("Beauty", reviews), ("meta_Beauty", products)):
+        with opener(folder / f"{name}{suffix}", "wt", encoding="utf-8") as f:
+            f.writelines((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    return folder
+
+
+def product(asin, **more):
+    return {"parent_asin": asin, "title": f"Soap {asin}", "features": ["mild", "for  hands"], "description": [],
+            "categories": ["Beauty", "Soap"], "main_category": "All Beauty"} | more  # fmt: skip
+
+
+def review(user, asin, rating=5.0, when=1_600_000_000_123):
+    return {"user_id": user, "parent_asin": asin, "asin": asin + "x", "rating": rating, "timestamp": when, "text": "love it"}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl"])
+def test_amazon_reviews_2023(tmp_path, suffix):
+    products = [product("A"), product("B", title=None, features=[], description=["A brush."]), product("C"), product("D", title="", features=[])]
+    reviews = [review("u", "A"), review("u", "B", 2.0), review("v", "A", 4.0), review("v", "D"), review("v", "Z")]
+    dataset = load_dataset(amazon_reviews(tmp_path / "shop", reviews, products, suffix))
+    items = dataset.items.set_index("item_id")
+    assert sorted(items.index) == ["A", "B"] and len(dataset.interactions) == 3 and dataset.language == "en"
+    assert items.loc["A", "text"] == "Soap A。mild。for hands" and items.loc["B", "text"] == "A brush."
+    assert items.loc["A", "category"] == "Beauty|Soap" and "love" not in "".join(items["text"])
+    assert set(dataset.interactions["timestamp"]) == {1_600_000_000} and len(dataset.positives()) == 2
+    assert any("2 条评论" in note for note in dataset.removed) and any("1 个没有一条评论" in note for note in dataset.removed)
+
+
+def test_amazon_reviews_2023_bad_files(tmp_path):
+    good = [review("u", "A"), review("v", "A")]
+    cases = {
+        "第 2 行不是 JSON": ([good[0], "{oops"], [product("A")]),
+        "第 1 行缺少 rating": ([good[0] | {"rating": None}], [product("A")]),
+        "第 1 行缺少 parent_asin": (good, [{"title": "x"}]),
+        "同一个品类": (good, [product("B")]),
+    }
+    for n, (sentence, (reviews, products)) in enumerate(cases.items()):
+        with pytest.raises(DataError, match=sentence):
+            load_dataset(amazon_reviews(tmp_path / str(n), reviews, products))
+    folder = amazon_reviews(tmp_path / "cut", good, [product(f"{i:09}", title="x" * 50) for i in range(500)])
+    meta = folder / "meta_Beauty.jsonl.gz"
+    meta.write_bytes(meta.read_bytes()[:-40])  # an unfinished download
+    with pytest.raises(DataError, match="读不下去"):
+        load_dataset(folder)
+    (folder / "Beauty.jsonl.gz").unlink()
+    with pytest.raises(DataError, match="评论文件"):
+        load_dataset(folder)

@@ -7,7 +7,9 @@ or base URL in $TEXTREC_MIRROR is asked first, as `<mirror>/<dataset>/<file>`.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import json
 import os
 import re
 import subprocess
@@ -522,9 +524,11 @@ def _load_folder(folder: Path) -> Dataset:
         return _load_recbole(folder)
     if (folder / "news.tsv").exists() or (folder / "behaviors.tsv").exists():
         return _load_mind(folder)
+    if list(folder.glob("meta_*.jsonl*")):
+        return _load_amazon_reviews(folder)
     raise DataError(
         f"文件夹 {folder} 里没有认识的数据：需要 items.csv 和 interactions.csv，"
-        "或 RecBole 的 .inter/.item，或 MIND 的 news.tsv/behaviors.tsv。"
+        "或 RecBole 的 .inter/.item，或 MIND 的 news.tsv/behaviors.tsv，或 Amazon Reviews 2023 的 meta_*.jsonl.gz。"
     )
 
 
@@ -578,6 +582,68 @@ def _load_mind(folder: Path) -> Dataset:
     return replace(_from_tables(folder.name, news, None, interactions), language="en")
 
 
+def _load_amazon_reviews(folder: Path) -> Dataset:
+    """Amazon Reviews 2023 (Hou et al. 2024): meta_NAME.jsonl[.gz] and NAME.jsonl[.gz], one JSON object a line.
+
+    Item = parent_asin. Text = title, features, description. The reviews' own words are left out: they are
+    written after the choice that a recommender is to predict.
+    """
+    metas = sorted(folder.glob("meta_*.jsonl*"))
+    if len(metas) > 1:
+        raise DataError(f"文件夹 {folder} 里有 {len(metas)} 个 meta_*.jsonl 文件，请每次只放一个品类。")
+    meta = metas[0]
+    review = meta.with_name(meta.name.removeprefix("meta_"))
+    if not review.exists():
+        raise DataError(f"找不到 {meta.name} 对应的评论文件 {review}，请放在同一个文件夹里。")
+    products: dict[str, tuple[str, str, str]] = {}
+    for _, row in _json_lines(meta, "parent_asin"):
+        parts = [row.get("title") or "", *(row.get("features") or []), *(row.get("description") or [])]
+        category = "|".join(row.get("categories") or [row.get("main_category") or ""])
+        products[row["parent_asin"]] = (row.get("title") or "", "。".join(" ".join(p.split()) for p in parts if p), category)
+    items = pd.DataFrame([(i, *fields) for i, fields in products.items()], columns=["item_id", "title", "text", "category"])
+    silent = items["text"].str.strip() == ""
+    known = set(items.loc[~silent, "item_id"])
+    rows, lost = [], 0
+    for _, row in _json_lines(review, "user_id", "parent_asin", "rating", "timestamp"):
+        if row["parent_asin"] in known:
+            rows.append((row["user_id"], row["parent_asin"], int(row["timestamp"]) // 1000, float(row["rating"])))
+        else:
+            lost += 1
+    if not rows:
+        raise DataError(f"{review} 里没有一条评论的商品在 {meta.name} 里，请检查两个文件是不是同一个品类。")
+    interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp", "value"])
+    items = items[items["item_id"].isin(interactions["item_id"])]
+    removed = ["value 最高 5，不低于 4 的算喜欢（可用参数 min_value 改）"]
+    if lost:
+        removed.append(f"去掉 {lost} 条评论，其商品没有资料或没有文字")
+    idle = len(known) - len(items)
+    if idle:
+        removed.append(f"去掉 {idle} 个没有一条评论的商品")
+    dataset = Dataset(
+        review.name.split(".")[0], items, _users_seen(interactions), interactions, licence="由数据所有者决定（研究用途）",
+        source="Amazon Reviews 2023（Hou et al. 2024）", language="en", min_value=4.0, removed=tuple(removed),
+    )  # fmt: skip
+    return _finish(dataset)
+
+
+def _json_lines(path: Path, *needed: str):
+    """(line number, object) of each line; DataError with the line where one is no JSON or lacks a field."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as f:
+        number = 0
+        try:
+            for number, line in enumerate(f, 1):
+                row = json.loads(line)
+                missing = [name for name in needed if row.get(name) in (None, "")]
+                if missing:
+                    raise DataError(f"{path} 第 {number} 行缺少 {'、'.join(missing)}，请补上或删掉该行。")
+                yield number, row
+        except (json.JSONDecodeError, AttributeError):
+            raise DataError(f"{path} 第 {number} 行不是 JSON 对象，请重新下载或删掉该行。") from None
+        except (EOFError, OSError, UnicodeDecodeError):
+            raise DataError(f"{path} 在第 {number} 行之后读不下去（压缩文件不完整或编码不是 UTF-8），请重新下载。") from None
+
+
 def _read_headless(path: Path, names: list[str]) -> pd.DataFrame:
     if not path.exists():
         raise DataError(f"找不到文件 {path}，MIND 需要 news.tsv 和 behaviors.tsv 两个文件。")
@@ -604,7 +670,8 @@ def load_dataset(name_or_path: str | Path = "movielens-zh") -> Dataset:
     """Load a named dataset or a folder of your own under the contract of `Dataset`.
 
     name_or_path: `movielens-zh`, `caixin`, `kuairec`, `amazon-cn`, or a folder with items.csv and
-        interactions.csv (optional users.csv), RecBole atomic files, or MIND's two files.
+        interactions.csv (optional users.csv), RecBole atomic files, MIND's two files, or the two
+        .jsonl.gz files of a category of Amazon Reviews 2023.
     Raises DataError, one sentence, for anything missing, damaged or malformed.
 
     >>> load_dataset("no-such-data")
