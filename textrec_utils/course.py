@@ -1,4 +1,4 @@
-"""The runner and the command line: `textrec run`, `report`, `data`, `list`, `doctor`, `lab`, `test`."""
+"""The runner and the command line: `textrec run`, `report`, `data`, `list`, `doctor`, `pretrain`, `eval-encoder`, `lab`, `test`."""
 
 from __future__ import annotations
 
@@ -501,6 +501,56 @@ def doctor() -> None:
     if problems:
         raise CourseError("；".join(problems) + "。")
     click.echo("一切就绪。下一步：textrec run 或 textrec lab")
+
+
+@main.command()
+@click.option("--config", "path", default="data/models/mini-bert-zh/pretrain.toml", show_default=True, help="训练配置（TOML）。")
+@click.option("--corpora", required=True, help="语料所在的文件夹；文件名和校验和写在配置里。")
+@click.option("--out", required=True, help="工作文件夹：词表、教师向量、检查点、曲线；再次运行从这里接着来。")
+@click.option("--teacher", default="", help="教师编码器：名字或本地文件夹，代替配置里的 teacher。")
+@click.option("--device", default="cpu", show_default=True, help="cpu、cuda 或 mps。")
+def pretrain(path: str, corpora: str, out: str, teacher: str, device: str) -> None:
+    """预训练一个小的中文BERT，随时可以中断，再运行就接着来。"""
+    import signal
+
+    from textrec_utils.pretraining import Pretraining, read_config
+
+    def stop(number, frame):
+        raise KeyboardInterrupt  # a polite kill saves a checkpoint too
+
+    signal.signal(signal.SIGTERM, stop)
+    found = Path(path) if Path(path).is_file() else ROOT / path
+    run = Pretraining(read_config(found), corpora, out, teacher=teacher, device=device)
+    click.echo(f"{len(run.texts):,} 条文本，词表 {len(run.tokenizer):,}，第 {run.step:,} 步，共 {run.total_steps:,} 步")
+    try:
+        run.train()
+    except KeyboardInterrupt:
+        click.echo(f"\n已中断：第 {run.step:,} 步的检查点在 {out}，再次运行会从这里接着来。", err=True)
+        sys.exit(130)
+    click.echo(f"训练用了 {run.seconds / 60:.0f} 分钟。模型在 {run.export(Path(out) / 'model')}；用 textrec eval-encoder 量一量它。")
+
+
+@main.command("eval-encoder")
+@click.argument("names", nargs=-1, required=True, metavar="名字…")
+@click.option("--corpora", default=None, help="装有STS-B、LCQMC、新闻标题的文件夹；不给就用课程自写的小测试集。")
+@click.option("--prefix", default="", help="每条文本前加的字，例如 E5 要 'query: '。")
+@click.option("--bf16", is_flag=True, help="用bfloat16编码，大编码器快一倍。")
+@click.option("--speed", is_flag=True, help="也量速度：与12层、宽768的BERT比。")
+def eval_encoder(names: tuple[str, ...], corpora: str | None, prefix: str, bf16: bool, speed: bool) -> None:
+    """给编码器打分：句子相似、同义问句、标题归类、猜字。"""
+    import pandas as pd
+
+    from textrec_utils.encoder import Encoder
+    from textrec_utils.encoder_quality import LABELS, evaluate_encoder, read_eval_sets, speed_ratio
+
+    sets = read_eval_sets(corpora)
+    rows = {}
+    for name in names:
+        rows[name] = evaluate_encoder(name, sets, prefix=prefix, bf16=bf16)
+        if speed:
+            rows[name] |= dict(zip(("speed", "ratio"), speed_ratio(Encoder(name, prefix=prefix, bf16=bf16), sets.titles[:1024])))
+    click.echo(f"测试集：{sets.name}（{len(sets.similarity.left):,} 对句子、{len(sets.paraphrase.left):,} 对问句、{len(sets.titles):,} 个标题）")
+    click.echo(pd.DataFrame(rows).rename(LABELS).to_string(float_format=lambda v: f"{v:.4g}"))
 
 
 @main.command()

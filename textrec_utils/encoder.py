@@ -70,7 +70,7 @@ def find_model(name: str) -> str:
 def load_pretrained(name: str, auto_class, **options):
     """`auto_class.from_pretrained` by our order, safetensors only, no remote code; one sentence if it fails."""
     where = find_model(name)
-    if auto_class.__name__ != "AutoTokenizer":
+    if auto_class.__name__ not in ("AutoTokenizer", "AutoConfig"):
         options |= {"use_safetensors": True, "dtype": torch.float32}
     local = Path(where).is_dir()
     if not local:

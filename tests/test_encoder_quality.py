@@ -1,0 +1,108 @@
+"""The measures of an encoder: right by brute force, and the shipped model's figures guarded."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from textrec_utils.corpora import Pairs
+from textrec_utils.course import main
+from textrec_utils.encoder_quality import (
+    auc,
+    evaluate_vectors,
+    masked_characters,
+    masked_language_model,
+    neighbour_accuracy,
+    pair_cosines,
+    read_eval_sets,
+    spearman,
+)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    return read_eval_sets()
+
+
+def test_own_sets_are_balanced(sets):
+    assert np.bincount(sets.similarity.label.astype(int)).tolist() == [40] * 6
+    assert np.bincount(sets.paraphrase.label.astype(int)).tolist() == [150, 150]
+    assert np.unique(sets.classes, return_counts=True)[1].tolist() == [50] * 10
+    assert len(set(sets.titles)) == 500 and len(set(sets.sentences)) == 300
+
+
+def test_measures_by_brute_force():
+    rng = np.random.default_rng(0)
+    cosines, label = rng.random(40), rng.integers(0, 2, 40)
+    wins = [(a > b) + 0.5 * (a == b) for a in cosines[label == 1] for b in cosines[label == 0]]
+    assert auc(cosines, label) == pytest.approx(np.mean(wins))
+    assert spearman(cosines, np.exp(cosines)) == pytest.approx(1)
+    assert spearman(cosines, -cosines) == pytest.approx(-1)
+
+
+def test_neighbour_accuracy_by_brute_force():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 3, 150)
+    vectors = rng.normal(size=(150, 6)) + np.eye(6)[classes] * 2 + 4
+    centred = vectors - vectors.mean(0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    right = 0
+    for i in range(150):
+        scores = centred @ centred[i]
+        scores[i] = -2
+        near = np.argsort(-scores)[:10]
+        votes = [sum(1 + 1e-3 * scores[j] for j in near if classes[j] == c) for c in range(3)]
+        right += int(np.argmax(votes) == classes[i])
+    assert neighbour_accuracy(vectors, classes) == pytest.approx(right / 150, abs=1e-9)
+    assert right / 150 > 0.6
+
+
+def test_empty_texts_have_cosine_zero():
+    pairs = Pairs("x", ["", "甲"], ["甲", "甲"], np.array([0.0, 1.0]))
+    assert pair_cosines(lambda texts: np.array([[float(len(t)), 0] for t in texts]), pairs).tolist() == [0, 1]
+
+
+def test_masked_characters_of_an_oracle(sets):
+    class Oracle:
+        """Knows the sentences: gives every token that is asked all the weight."""
+
+        def __init__(self, tokenizer, texts):
+            import torch
+
+            self.truth = tokenizer(texts, padding=True, truncation=True, max_length=128, return_tensors="pt")["input_ids"]
+            self.weight = torch.zeros(1)
+            self.size = len(tokenizer)
+
+        def parameters(self):
+            yield self.weight
+
+        def __call__(self, input_ids, attention_mask):
+            from types import SimpleNamespace
+
+            import torch
+
+            return SimpleNamespace(logits=torch.nn.functional.one_hot(self.truth, self.size).float() * 50)
+
+    _, tokenizer = masked_language_model("mini-bert-zh")
+    texts = sets.sentences[:64]
+    perfect = masked_characters(Oracle(tokenizer, texts), tokenizer, texts)
+    assert perfect.accuracy == 1 and perfect.loss < 1e-6 and 100 < perfect.characters < 400
+
+
+def test_any_function_from_texts_to_vectors_is_measured(sets):
+    def characters(texts):
+        out = np.zeros((len(texts), 512))
+        for i, text in enumerate(texts):
+            np.add.at(out[i], [ord(c) % 512 for c in text], 1)
+        return out
+
+    row = evaluate_vectors(characters, sets)
+    assert list(row) == ["similarity", "paraphrase", "titles"]
+    assert 0 < row["similarity"] < 0.5 and row["paraphrase"] < 0.75 and 0.2 < row["titles"] < 0.6
+
+
+def test_command_prints_the_table():
+    done = CliRunner().invoke(main, ["eval-encoder", "mini-bert-zh"])
+    assert done.exit_code == 0, done.output
+    assert "Spearman" in done.output and "300 对问句" in done.output
+    wrong = CliRunner().invoke(main, ["eval-encoder", "no-such-model"])
+    assert wrong.exit_code == 2 and "三个办法" in wrong.output

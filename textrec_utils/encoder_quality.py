@@ -1,0 +1,210 @@
+"""How well does an encoder understand Chinese? Sentence similarity, paraphrases, headlines, masked characters, speed.
+
+The questions come from small sets that we wrote ourselves (`data/encoder_eval`), or from the usual public
+ones where their files are at hand. Anything that turns texts into vectors can be measured.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from textrec_utils.corpora import Pairs, checked_file, read_corpus, read_pairs
+from textrec_utils.datasets import project_data
+from textrec_utils.encoder import Encoder, center, load_pretrained, quiet_loading
+from textrec_utils.text import HAN, normalize
+
+# ---------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class EvalSets:
+    """What an encoder is asked: graded pairs, yes/no pairs, classified titles, sentences to guess characters in."""
+
+    name: str
+    similarity: Pairs
+    paraphrase: Pairs
+    titles: list[str]
+    classes: np.ndarray
+    sentences: list[str]
+
+
+def read_eval_sets(corpora: Path | str | None = None, held_out: int = 2000) -> EvalSets:
+    """Our own small sets, or (given a folder) STS-B-zh validation, LCQMC dev, headlines and the corpus's last sentences.
+
+    corpora: folder with pairs/stsb_zh_valid.tsv, pairs/lcqmc_dev.tsv, headlines_dev.tsv, sentences.txt.xz.
+    """
+    if corpora is None:
+        folder = project_data() / "encoder_eval"
+        titles = pd.read_csv(folder / "headlines.csv")
+        return EvalSets(
+            "课程自写", read_pairs(folder / "similarity.csv"), read_pairs(folder / "paraphrase.csv"),
+            [normalize(t) for t in titles.title], titles.category.to_numpy(),
+            [normalize(t) for t in pd.read_csv(folder / "sentences.csv").sentence],
+        )  # fmt: skip
+    folder = Path(corpora)
+    lines = checked_file(folder / "headlines_dev.tsv", "").read_text(encoding="utf-8").splitlines()
+    return EvalSets(
+        "公开验证集", read_pairs(folder / "pairs" / "stsb_zh_valid.tsv"), read_pairs(folder / "pairs" / "lcqmc_dev.tsv"),
+        [normalize(line.split("\t")[0]) for line in lines], np.array([line.split("\t")[1] for line in lines]),
+        read_corpus(folder, {"sentences.txt.xz": ""})[-held_out:],
+    )  # fmt: skip
+
+
+LABELS = {
+    "similarity": "句子相似（Spearman）", "paraphrase": "同义问句（AUC）", "titles": "标题十类（10近邻准确率）",
+    "masked": "猜字（15%被遮）", "masked_loss": "猜字损失（nat）", "speed": "句/秒", "ratio": "是12×768的几倍快",
+}  # fmt: skip
+
+# ---------------------------------------------------------------- measuring
+
+
+def pair_cosines(encode: Callable[[list[str]], np.ndarray], pairs: Pairs) -> np.ndarray:
+    """Cosine of each pair's two vectors, (pairs,). A zero vector has cosine 0 with all."""
+    left, right = (_unit(encode(side)) for side in (pairs.left, pairs.right))
+    return (left * right).sum(1)
+
+
+def spearman(cosines: np.ndarray, label: np.ndarray) -> float:
+    """Spearman's rank correlation, the usual figure for graded pairs (STS)."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(cosines, label).statistic)
+
+
+def auc(cosines: np.ndarray, label: np.ndarray) -> float:
+    """Area under the ROC curve: how often a pair that means the same has the higher cosine."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(label, cosines))
+
+
+def neighbour_accuracy(vectors: np.ndarray, classes: np.ndarray, k: int = 10) -> float:
+    """Leave-one-out accuracy of the majority class among the k nearest texts by cosine of centred vectors.
+
+    A tie goes to the class whose members are nearer in sum. vectors: (texts, dim). classes: (texts,).
+    """
+    unit = _unit(center(np.asarray(vectors, dtype=np.float32)))
+    names, code = np.unique(classes, return_inverse=True)
+    hits = 0
+    for start in range(0, len(unit), 1000):
+        scores = unit[start : start + 1000] @ unit.T  # (block, texts)
+        rows = np.arange(len(scores))
+        scores[rows, start + rows] = -np.inf
+        near = np.argpartition(-scores, k, axis=1)[:, :k]
+        votes = np.zeros((len(scores), len(names)))
+        for j in range(k):
+            votes[rows, code[near[:, j]]] += 1 + 1e-3 * scores[rows, near[:, j]]
+        hits += int((votes.argmax(1) == code[start : start + len(scores)]).sum())
+    return hits / len(unit)
+
+
+@dataclass(frozen=True)
+class Masked:
+    """accuracy: share of masked 汉字 guessed right. loss: mean cross-entropy in nats over all masked tokens."""
+
+    accuracy: float
+    loss: float
+    characters: int
+
+
+def masked_characters(model, tokenizer, texts: Sequence[str], rate: float = 0.15, seed: int = 0, batch_size: int = 64) -> Masked:
+    """Hide `rate` of the tokens behind [MASK] and let a masked language model guess them.
+
+    model: a `...ForMaskedLM` with its tokenizer. Accuracy counts 汉字 alone (blanks, Latin, punctuation and
+    [UNK] would flatter or blur it); perplexity is exp(loss).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    han = torch.zeros(len(tokenizer), dtype=torch.bool)
+    for piece, i in tokenizer.get_vocab().items():
+        han[i] = len(piece) == 1 and bool(HAN.match(piece))
+    special = torch.zeros(len(tokenizer), dtype=torch.bool)
+    special[tokenizer.all_special_ids] = True
+    right = count = tokens = 0
+    loss = 0.0
+    device = next(model.parameters()).device
+    for start in range(0, len(texts), batch_size):
+        batch = tokenizer(list(texts[start : start + batch_size]), padding=True, truncation=True, max_length=128, return_tensors="pt")
+        ids = batch["input_ids"]
+        chosen = (torch.rand(ids.shape, generator=generator) < rate) & ~special[ids]
+        if not chosen.any():
+            continue
+        masked = ids.masked_fill(chosen, tokenizer.mask_token_id)
+        with torch.inference_mode():
+            logits = model(input_ids=masked.to(device), attention_mask=batch["attention_mask"].to(device)).logits.cpu()[chosen].float()
+        truth = ids[chosen]
+        loss += float(F.cross_entropy(logits, truth, reduction="sum"))
+        tokens += len(truth)
+        asked = han[truth]
+        right += int((logits.argmax(-1) == truth)[asked].sum())
+        count += int(asked.sum())
+    return Masked(right / max(count, 1), loss / max(tokens, 1), count)
+
+
+def speed_ratio(encoder: Encoder, texts: Sequence[str], rounds: int = 3) -> tuple[float, float]:
+    """(texts per second, ratio to a 12-layer, 768-wide BERT with the same tokens), best of interleaved rounds."""
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(vocab_size=max(21_128, len(encoder.tokenizer)))
+    base = BertModel(config).eval()
+    own, other = encoder.model, []
+    mine = []
+    try:
+        for _ in range(rounds):
+            for model, times, part in ((own, mine, texts), (base, other, texts[: max(1, len(texts) // 8)])):
+                encoder.model = model
+                start = time.perf_counter()
+                encoder.encode(part, cache=False) if model is own else _run(encoder, model, part)
+                times.append((time.perf_counter() - start) / len(part))
+    finally:
+        encoder.model = own
+    return 1 / min(mine), min(other) / min(mine)
+
+
+def _run(encoder: Encoder, model, texts: Sequence[str]) -> None:
+    order = sorted(texts, key=len, reverse=True)
+    for start in range(0, len(order), encoder.batch_size):
+        with torch.inference_mode():
+            model(**encoder.tokenize(order[start : start + encoder.batch_size]))
+
+
+def evaluate_vectors(encode: Callable[[list[str]], np.ndarray], sets: EvalSets) -> dict[str, float]:
+    """Similarity (Spearman), paraphrase (AUC), titles (10-NN accuracy) of any function from texts to vectors."""
+    return {
+        "similarity": spearman(pair_cosines(encode, sets.similarity), sets.similarity.label),
+        "paraphrase": auc(pair_cosines(encode, sets.paraphrase), sets.paraphrase.label),
+        "titles": neighbour_accuracy(encode(sets.titles), sets.classes),
+    }
+
+
+def evaluate_encoder(name: str, sets: EvalSets, *, prefix: str = "", bf16: bool = False) -> dict[str, float]:
+    """`evaluate_vectors` of a pretrained encoder (mean pooling), and `masked` where it has a language-model head."""
+    encoder = Encoder(name, prefix=prefix, bf16=bf16)
+    row = evaluate_vectors(lambda texts: encoder.encode(texts), sets)
+    found = masked_language_model(name)
+    if found:
+        result = masked_characters(*found, sets.sentences)
+        row |= {"masked": result.accuracy, "masked_loss": result.loss}
+    return row
+
+
+def masked_language_model(name: str):
+    """(model, tokenizer) with the language-model head, or None where the checkpoint has no such head."""
+    from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+
+    with quiet_loading():
+        config = load_pretrained(name, AutoConfig)
+        if not any(a.endswith("ForMaskedLM") for a in config.architectures or []):
+            return None
+        return load_pretrained(name, AutoModelForMaskedLM).eval(), load_pretrained(name, AutoTokenizer)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

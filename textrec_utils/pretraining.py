@@ -1,0 +1,726 @@
+"""Pretrain a small BERT from plain text: masked language modelling, distillation, then sentence pairs.
+
+`pretrain(config, corpora, out)` reads top to bottom: corpus → vocabulary → teacher vectors → stages of
+training → float16 checkpoint. Everything random follows from (seed, step), so a run that was stopped at
+any moment goes on from its last checkpoint as if nothing had happened. `evaluate_encoder` measures any
+encoder on sentence pairs, headlines and masked characters.
+What it does not do: several machines, dynamic vocabularies, decoders.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import json
+import sys
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from tqdm import tqdm
+
+from textrec_utils.cache import cache_dir, sha256_of, write_atomic
+from textrec_utils.corpora import checked_file, read_corpus, read_pairs
+from textrec_utils.datasets import DataError
+from textrec_utils.encoder import Encoder, has_bf16, quiet_loading, weights_checksum
+from textrec_utils.encoder_quality import masked_characters, masked_language_model
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+# ---------------------------------------------------------------- configuration
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training: so many steps with these losses.
+
+    weights: of the losses `mlm`, `cosine`, `similarity` (both to the teacher) and `pairs`; 0 leaves one out.
+    mask_rate: share of the tokens hidden from the model. Learning rate: linear warm-up over `warm_up_steps`,
+    then a line to `final_share` of the peak. A long first stage at a constant rate (final_share = 1) may be made
+    longer later, without spoiling what was done: only the last, decaying stage must wait for it.
+    """
+
+    name: str
+    steps: int
+    learning_rate: float
+    batch_size: int = 128
+    pair_batch: int = 64
+    mask_rate: float = 0.15
+    warm_up_steps: int = 0
+    final_share: float = 0.0
+    weights: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self):
+        unknown = set(self.weights) - {"mlm", "cosine", "similarity", "pairs"}
+        if unknown:
+            raise DataError(f"阶段 {self.name} 的 weights 里没有 {'、'.join(sorted(unknown))}；有 mlm、cosine、similarity、pairs。")
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """What a pretraining run depends on; `read_config` reads it from a TOML file.
+
+    corpus: text files (one sentence a line, .xz allowed) under the corpora folder, with their SHA-256.
+    pairs: files of labelled sentence pairs, likewise. model: fields of `transformers.BertConfig`.
+    teacher: name or folder of any encoder that `Encoder` takes; empty for masked language modelling alone.
+    vocabulary: a vocab.txt to use as it is, beside the config file; empty: one is trained.
+    joined: this many long texts are made by joining sentences, so that late positions are trained too.
+    """
+
+    corpus: dict[str, str]
+    stages: tuple[Stage, ...]
+    model: dict[str, int]
+    seed: int = 0
+    vocabulary: str = ""
+    vocab_size: int = 8192
+    min_frequency: int = 2
+    held_out: int = 2000
+    joined: int = 0
+    max_length: int = 256
+    teacher: str = ""
+    teacher_prefix: str = ""
+    pairs: dict[str, str] = field(default_factory=dict)
+    bank: int = 2048
+    temperature: float = 0.05
+    weight_decay: float = 0.01
+
+
+def read_config(path: Path | str) -> PretrainConfig:
+    """Read a run's TOML file. Raises DataError that names the file and the unknown or missing key."""
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw["stages"] = tuple(Stage(**stage) for stage in raw.get("stages", []))
+        config = PretrainConfig(**raw)
+        if config.vocabulary:
+            config = dataclasses.replace(config, vocabulary=str(checked_file(path.parent / config.vocabulary, "")))
+    except FileNotFoundError:
+        raise DataError(f"找不到配置文件 {path}。") from None
+    except (tomllib.TOMLDecodeError, TypeError) as error:
+        raise DataError(f"配置文件 {path.name} 读不懂：{error}。可参照 data/models/mini-bert-zh/pretrain.toml。") from None
+    if not config.stages:
+        raise DataError(f"配置文件 {path.name} 里没有 [[stages]]：至少要有一个训练阶段。")
+    return config
+
+
+# ---------------------------------------------------------------- corpus
+
+
+def join_texts(sentences: Sequence[str], count: int, seed: int, max_chars: int = 250) -> list[str]:
+    """`count` long texts, each 3 to 8 random sentences in a row, cut to max_chars characters."""
+    rng = np.random.default_rng(seed)
+    texts = []
+    for size in rng.integers(3, 9, count):
+        parts = [sentences[i] for i in rng.integers(0, len(sentences), size)]
+        texts.append("".join(p if p[-1] in "。！？!?" else p + "。" for p in parts)[:max_chars])
+    return texts
+
+
+# ---------------------------------------------------------------- vocabulary
+
+
+def train_wordpiece(texts: Iterable[str], vocab_size: int = 8192, min_frequency: int = 2):
+    """A BERT tokenizer (WordPiece; every 汉字 is a token of its own, Latin letters and digits form pieces).
+
+    Pieces grow by merging the most frequent neighbours (Schuster & Nakajima 2012; Sennrich et al. 2016), as in
+    the `tokenizers` library, whose trainer however breaks ties by chance; here they go to the pair that sorts
+    first, so that two runs give one vocabulary. Characters rarer than min_frequency, or for which there is no
+    room, become [UNK]. Lower case. Returns a `transformers.BertTokenizer`.
+    """
+    from tokenizers import normalizers, pre_tokenizers
+    from transformers import BertTokenizer
+
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    characters: Counter[str] = Counter()
+    for word, count in words.items():
+        characters.update({character: count for character in dict.fromkeys(word)})
+    ranked = sorted(((n, c) for c, n in characters.items() if n >= min_frequency), key=lambda pair: (-pair[0], pair[1]))
+    kept = {c for _, c in ranked[: vocab_size - len(SPECIAL)]}
+    pieces = dict.fromkeys(sorted(kept))
+    longer = {word: n for word, n in sorted(words.items()) if len(word) > 1 and kept.issuperset(word)}
+    inner = dict.fromkeys("##" + c for c in sorted({c for word in longer for c in word[1:]}))
+    room = vocab_size - len(SPECIAL) - len(pieces) - len(inner)
+    if room >= 0:
+        pieces |= inner | dict.fromkeys(_merged_pieces(longer, room, min_frequency))
+    ordered = sorted(pieces, key=lambda p: (p.startswith("##"), len(p), p))
+    return BertTokenizer(vocab={piece: i for i, piece in enumerate(SPECIAL + ordered)}, do_lower_case=True)
+
+
+def _merged_pieces(words: dict[str, int], room: int, min_frequency: int) -> list[str]:
+    """At most `room` new pieces, by merging the most frequent pair of neighbouring pieces again and again."""
+    counts = list(words.values())
+    splits = [[word[0], *("##" + c for c in word[1:])] for word in words]
+    pairs: Counter[tuple[str, str]] = Counter()
+    where: dict[tuple[str, str], set[int]] = {}
+    for i, split in enumerate(splits):
+        for pair in zip(split, split[1:]):
+            pairs[pair] += counts[i]
+            where.setdefault(pair, set()).add(i)
+    heap = [(-n, pair) for pair, n in pairs.items()]
+    heapq.heapify(heap)
+    made: dict[str, None] = {}
+    while heap and len(made) < room:
+        negative, best = heapq.heappop(heap)
+        if pairs[best] != -negative:  # an old entry: the pair's count has changed since
+            if pairs[best] >= min_frequency:
+                heapq.heappush(heap, (-pairs[best], best))
+            continue
+        if pairs[best] < min_frequency:
+            break
+        joined = best[0] + best[1].removeprefix("##")
+        made[joined] = None
+        for i in sorted(where[best]):
+            old = splits[i]
+            for pair in zip(old, old[1:]):
+                pairs[pair] -= counts[i]
+            new, j = [], 0
+            while j < len(old):
+                both = j + 1 < len(old) and (old[j], old[j + 1]) == best
+                new.append(joined if both else old[j])
+                j += 2 if both else 1
+            splits[i] = new
+            for pair in zip(new, new[1:]):
+                pairs[pair] += counts[i]
+                if i not in where.setdefault(pair, set()):
+                    where[pair].add(i)
+                    heapq.heappush(heap, (-pairs[pair], pair))
+    return list(made)
+
+
+# ---------------------------------------------------------------- the teacher
+
+
+def teacher_vectors(texts: Sequence[str], teacher: Encoder, folder: Path, *, progress: bool = True) -> np.ndarray:
+    """The teacher's vectors of all texts, (texts, teacher dim) float16, kept in `folder` and continued after a stop."""
+    key = sha256_of("\0".join([teacher.fingerprint, teacher.prefix, teacher.pooling, *texts]).encode())
+    path, note = folder / "teacher.f16", folder / "teacher.json"
+    done = 0
+    if path.exists() and note.exists():
+        kept = json.loads(note.read_text())
+        done = kept["done"] if kept["key"] == key else 0
+    size = (len(texts), teacher.dim)
+    store = np.memmap(path, np.float16, "r+" if done else "w+", shape=size)
+    chunk = 4096
+    with tqdm(total=len(texts), initial=done, desc="教师向量", unit="句", disable=not progress, file=sys.stdout, mininterval=10) as bar:
+        while done < len(texts):
+            part = texts[done : done + chunk]
+            store[done : done + len(part)] = teacher.encode(part, cache=False)
+            store.flush()
+            done += len(part)
+            write_atomic(note, json.dumps({"key": key, "done": done}).encode())
+            bar.update(len(part))
+    return np.asarray(store)
+
+
+def student_targets(vectors: np.ndarray, dim: int) -> np.ndarray:
+    """Unit vectors for the student to meet: the teacher's, centred, turned to the student's width.
+
+    Sentence encoders' vectors crowd in a narrow cone, so the mean is taken away first. A wider teacher is
+    reduced to its `dim` strongest principal directions; a narrower one is filled up with zeros.
+    vectors: (texts, teacher dim). Returns (texts, dim) float16.
+    """
+    x = _unit_rows(vectors.astype(np.float32))
+    x = _principal(x - x.mean(axis=0), dim)
+    return _unit_rows(x).astype(np.float16)
+
+
+def teacher_embeddings(tokenizer, teacher: Encoder, dim: int, scale: float = 0.02) -> np.ndarray:
+    """A first word-embedding table for the student: what the teacher's own table says of each of its pieces.
+
+    A piece that the teacher splits gets the mean of the parts. Turned to the student's width like the sentence
+    vectors and scaled to BERT's usual spread. Returns (vocabulary, dim) float32.
+    """
+    table = teacher.model.get_input_embeddings().weight.detach().cpu().numpy()
+    pieces = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    split = teacher.tokenizer([piece.removeprefix("##") for piece in pieces], add_special_tokens=False)["input_ids"]
+    # A SentencePiece teacher marks the start of a word with a piece of its own that means nothing.
+    empty = {i for i in set().union(*split) if not teacher.tokenizer.decode([i]).strip()} | {teacher.tokenizer.unk_token_id}
+    parts = [[i for i in ids if i not in empty] for ids in split]
+    known = np.array([bool(ids) for ids in parts])
+    rows = np.stack([table[ids].mean(axis=0) for ids in parts if ids])
+    rows = _principal(rows - rows.mean(axis=0), dim)
+    out = np.random.default_rng(0).normal(scale=scale, size=(len(pieces), dim))  # pieces that the teacher can't read
+    out[known] = rows * (scale / rows.std())
+    return out.astype(np.float32)
+
+
+def _unit_rows(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
+
+
+def _principal(x: np.ndarray, dim: int) -> np.ndarray:
+    """Centred rows in their `dim` strongest directions, or filled up with zeros to dim."""
+    if x.shape[1] <= dim:
+        return np.pad(x, ((0, 0), (0, dim - x.shape[1])))
+    value, basis = np.linalg.eigh((x.T @ x).astype(np.float64))
+    basis = basis[:, np.argsort(value)[::-1][:dim]]
+    basis *= np.sign(basis[np.abs(basis).argmax(0), np.arange(dim)])  # an eigenvector's sign is arbitrary
+    return x @ basis.astype(np.float32)
+
+
+# ---------------------------------------------------------------- losses
+
+
+def mask_tokens(
+    ids: torch.Tensor, maskable: torch.Tensor, rate: float, mask_id: int, vocab_size: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """BERT's corruption (Devlin et al. 2019): of the chosen tokens 80% [MASK], 10% another token, 10% as they are.
+
+    ids: (batch, tokens). maskable: the same shape, True where a token may be chosen (no padding, no [CLS]).
+    Returns the corrupted ids and chosen, a bool mask: the positions that the loss asks for.
+    """
+    chosen = (torch.rand(ids.shape, generator=generator) < rate) & maskable
+    what = torch.rand(ids.shape, generator=generator)
+    noise = torch.randint(len(SPECIAL), vocab_size, ids.shape, generator=generator)
+    corrupted = torch.where(chosen & (what < 0.8), mask_id, ids)
+    corrupted = torch.where(chosen & (what >= 0.9), noise, corrupted)
+    return corrupted, chosen
+
+
+def cosine_loss(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """1 − mean cosine. student, target: (batch, dim) unit vectors."""
+    return 1 - (student * target).sum(-1).mean()
+
+
+def similarity_loss(student: torch.Tensor, target: torch.Tensor, bank: torch.Tensor, temperature: float = 0.05) -> torch.Tensor:
+    """KL divergence between teacher's and student's neighbourhoods (SEED, Fang et al. 2021).
+
+    Each sentence's similarities to the other sentences of the batch and to a bank of other teacher vectors,
+    softened to a distribution: which sentences are near, not only where this one lies. The sentence itself
+    is left out, else it takes all the weight. student, target: (batch, dim), bank: (bank, dim), unit vectors.
+    """
+    keys = torch.cat([target, bank])  # (batch + bank, dim)
+    own = torch.zeros(len(target), len(keys), dtype=torch.bool)
+    own.fill_diagonal_(True)
+    of_teacher = (target @ keys.T / temperature).masked_fill(own.to(target.device), -1e4).softmax(-1)
+    of_student = (student @ keys.T / temperature).masked_fill(own.to(target.device), -1e4).log_softmax(-1)
+    return F.kl_div(of_student, of_teacher, reduction="batchmean")
+
+
+def cosent_loss(left: torch.Tensor, right: torch.Tensor, label: torch.Tensor, scale: float = 20.0) -> torch.Tensor:
+    """CoSENT (Su 2022): a pair with a higher label shall have a higher cosine than every pair with a lower one.
+
+    log(1 + sum over label_i > label_j of exp(scale · (cos_j − cos_i))). left, right: (pairs, dim). label: (pairs,).
+    """
+    cosine = F.cosine_similarity(left, right) * scale  # (pairs,)
+    difference = cosine[None, :] - cosine[:, None]  # [i, j] = cos_j − cos_i
+    wrong = difference.masked_fill(label[:, None] <= label[None, :], -1e4)
+    return torch.logsumexp(torch.cat([wrong.flatten(), wrong.new_zeros(1)]), dim=0)
+
+
+# ---------------------------------------------------------------- batches
+
+
+def length_sorted_batches(
+    lengths: np.ndarray, batch_size: int, seed: Sequence[int], window: int = 50, max_tokens: int = 0
+) -> list[np.ndarray]:
+    """One epoch's batches of row numbers: random, but sentences of like length together, so little is padded.
+
+    The order is random; within windows of `window` batches rows are sorted by length, then the batches are
+    shuffled. Follows from seed alone. max_tokens: batches of long texts hold fewer rows, so that rows times
+    longest stays below it (0: no limit).
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(order), window * batch_size):
+        part = order[start : start + window * batch_size]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        for i in range(0, len(part), batch_size):
+            batch = part[i : i + batch_size]
+            rows = max(2, max_tokens // int(lengths[batch[-1]])) if max_tokens else batch_size
+            batches += [batch[j : j + rows] for j in range(0, len(batch), rows)]
+    return [batches[i] for i in rng.permutation(len(batches)) if len(batches[i]) > 1]
+
+
+class _Tokens:
+    """All texts as token ids in one flat array: quick to pad, small to hold."""
+
+    def __init__(self, tokenizer, texts: Sequence[str], max_length: int):
+        rows: list[np.ndarray] = []
+        for start in range(0, len(texts), 20_000):
+            ids = tokenizer(list(texts[start : start + 20_000]), truncation=True, max_length=max_length)["input_ids"]
+            rows += [np.array(row, dtype=np.uint16 if len(tokenizer) < 65_536 else np.int32) for row in ids]
+        self.lengths = np.array([len(row) for row in rows])
+        self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        self.flat = np.concatenate(rows)
+
+    def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """ids and mask, (rows, longest), padded with 0 = [PAD] to a multiple of 8 tokens.
+
+        A CPU's matrix library compiles a kernel for each new shape: few shapes, few compilations.
+        """
+        longest = -(-int(self.lengths[rows].max()) // 8) * 8
+        ids = np.zeros((len(rows), longest), dtype=np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : self.lengths[row]] = self.flat[self.starts[row] : self.starts[row + 1]]
+        mask = np.arange(longest)[None, :] < self.lengths[rows][:, None]
+        return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+
+
+# ---------------------------------------------------------------- the run
+
+
+class Pretraining:
+    """A run in a folder: prepares data once, trains stage after stage, keeps a checkpoint it can go on from.
+
+    config: what to do. corpora: folder of the files that it names. folder: working folder (teacher vectors,
+    checkpoint, curve). teacher: overrides config.teacher, e.g. with a local folder of the same model.
+    """
+
+    def __init__(
+        self, config: PretrainConfig, corpora: Path | str, folder: Path | str, *, teacher: str = "", device: str = "cpu",
+        progress: bool = True,
+    ):  # fmt: skip
+        from transformers import BertConfig, BertForMaskedLM
+
+        self.config, self.device, self.progress = config, device, progress
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._refuse_other_runs()
+        sentences = read_corpus(corpora, config.corpus)
+        if len(sentences) <= config.held_out:
+            raise DataError(f"语料只有 {len(sentences)} 个句子，留出 {config.held_out} 句后没有可训练的了：减小 held_out。")
+        cut = len(sentences) - config.held_out
+        self.held_out = sentences[cut:]
+        self.texts = sentences[:cut] + join_texts(sentences[:cut], config.joined, config.seed)
+        self.tokenizer = self._tokenizer(sentences[:cut])
+        self.tokens = _Tokens(self.tokenizer, self.texts, config.max_length)
+        self.pairs = [read_pairs(Path(corpora) / name, checksum) for name, checksum in config.pairs.items()]
+        torch.manual_seed(config.seed)
+        bert = BertConfig(vocab_size=len(self.tokenizer), hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **config.model)
+        bert._attn_implementation = "eager"  # its backward pass is far quicker on a CPU for heads this narrow
+        self.model = BertForMaskedLM(bert).to(device).train()
+        self.targets = self._targets(teacher or config.teacher)
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=1e-4, betas=(0.9, 0.98), fused=True,
+        )  # fmt: skip
+        self.step, self.seconds, self.curve = 0, 0.0, []
+        self._resume()
+
+    def _tokenizer(self, sentences: list[str]):
+        from transformers import BertTokenizer
+
+        path = self.folder / "vocab.txt"
+        if not path.exists() and self.config.vocabulary:
+            write_atomic(path, Path(self.config.vocabulary).read_bytes())
+        if not path.exists():
+            made = train_wordpiece(sentences, self.config.vocab_size, self.config.min_frequency)
+            pieces = sorted(made.get_vocab().items(), key=lambda item: item[1])
+            write_atomic(path, "".join(piece + "\n" for piece, _ in pieces).encode())
+        pieces = path.read_text(encoding="utf-8").splitlines()
+        return BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, do_lower_case=True)
+
+    def _targets(self, teacher: str) -> torch.Tensor | None:
+        if not teacher or not any(s.weights.get("cosine") or s.weights.get("similarity") for s in self.config.stages):
+            return None
+        bf16 = self.device == "cpu" and has_bf16() or self.device.startswith("cuda")
+        encoder = Encoder(teacher, prefix=self.config.teacher_prefix, max_length=self.config.max_length, device=self.device, bf16=bf16)
+        start = teacher_embeddings(self.tokenizer, encoder, self.model.config.hidden_size)
+        with torch.no_grad():
+            self.model.get_input_embeddings().weight.copy_(torch.from_numpy(start))
+        vectors = teacher_vectors(self.texts, encoder, self.folder, progress=self.progress)
+        return torch.from_numpy(student_targets(vectors, self.model.config.hidden_size))
+
+    @property
+    def total_steps(self) -> int:
+        return sum(stage.steps for stage in self.config.stages)
+
+    # ---- checkpoint
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    def _refuse_other_runs(self) -> None:
+        """Before anything is computed: a folder with another run's checkpoint is left as it is."""
+        if self._checkpoint.exists():
+            with safe_open(self._checkpoint, "pt") as f:
+                if json.loads(f.metadata()["run"])["key"] != self._key():
+                    raise DataError(f"{self.folder} 里的检查点属于另一份配置：换一个 --out 文件夹，或删去 {self._checkpoint.name}。")
+
+    def _resume(self) -> None:
+        if not self._checkpoint.exists():
+            return
+        with safe_open(self._checkpoint, "pt") as f:
+            meta = json.loads(f.metadata()["run"])
+            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a dict
+        self.model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model.")}, strict=False)
+        for number, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
+            self.optimizer.state[parameter] = {
+                name: tensors[f"optimizer.{number}.{name}"].to(self.device) for name in ("step", "exp_avg", "exp_avg_sq")
+            }
+        self.step, self.seconds, self.curve = meta["step"], meta["seconds"], meta["curve"]
+
+    def _key(self) -> str:
+        """Checksum of all that a finished step depends on. Stages still ahead may be changed or added."""
+        config = dataclasses.asdict(self.config)
+        del config["stages"], config["vocabulary"]  # the vocabulary in use stands in the folder
+        return sha256_of(json.dumps(config, sort_keys=True).encode())
+
+    def save_checkpoint(self) -> None:
+        from safetensors.torch import save
+
+        tensors = {f"model.{n}": p.detach().cpu().contiguous() for n, p in self.model.named_parameters()}
+        for number, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
+            for name, value in self.optimizer.state[parameter].items():
+                tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value).cpu()
+        meta = {"key": self._key(), "step": self.step, "seconds": self.seconds, "curve": self.curve}
+        write_atomic(self._checkpoint, save(tensors, {"run": json.dumps(meta)}))
+
+    # ---- training
+
+    def train(self, *, until: int | None = None, checkpoint_minutes: float = 5.0, log_every: int = 100) -> None:
+        """Go on to the last step (or to step `until`). Ctrl-C saves a checkpoint before it ends the run."""
+        last = min(until or self.total_steps, self.total_steps)
+        started = saved = time.monotonic()
+        base, sums = self.seconds, {}
+        try:
+            with tqdm(total=self.total_steps, initial=self.step, desc="预训练", unit="步", disable=not self.progress, file=sys.stdout, mininterval=5) as bar:
+                while self.step < last:
+                    for name, value in self._step().items():
+                        sums.setdefault(name, []).append(value)
+                    self.step += 1
+                    self.seconds = base + time.monotonic() - started
+                    bar.update()
+                    if self.step % log_every == 0 or self.step == last:
+                        self._log(sums, bar)
+                        sums = {}
+                    if time.monotonic() - saved > checkpoint_minutes * 60:
+                        self.save_checkpoint()
+                        saved = time.monotonic()
+        finally:
+            if self.step:
+                self.save_checkpoint()
+
+    def _log(self, sums: dict, bar) -> None:
+        row = {"step": self.step, "seconds": round(self.seconds), **{n: float(np.mean(v)) for n, v in sums.items()}}
+        if self.step % 500 == 0 or self.step == self.total_steps:
+            row |= self.masked_accuracy(self.held_out[:500])
+        self.curve.append(row)
+        bar.set_postfix({n: f"{v:.3f}" for n, v in row.items() if n not in ("step", "seconds")})
+
+    def _place(self) -> tuple[Stage, int, int]:
+        """The present stage, its number, and the step within it."""
+        done = self.step
+        for number, stage in enumerate(self.config.stages):
+            if done < stage.steps:
+                return stage, number, done
+            done -= stage.steps
+        raise StopIteration
+
+    def _step(self) -> dict[str, float]:
+        stage, number, local = self._place()
+        for group in self.optimizer.param_groups:
+            group["lr"] = stage.learning_rate * _schedule(local, stage)
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
+        rows = self._rows(stage, number, local)
+        losses = {}
+        with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.device != "cpu" or has_bf16()):
+            losses |= self._text_losses(stage, rows, generator)
+            if stage.weights.get("pairs"):
+                losses["pairs"] = self._pair_loss(stage)
+        total = sum(stage.weights[name] * loss for name, loss in losses.items())
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _rows(self, stage: Stage, number: int, local: int) -> np.ndarray:
+        per_epoch = getattr(self, "_epoch", (None, []))
+        count = per_epoch[1] and len(per_epoch[1])
+        epoch = local // count if count and per_epoch[0][0] == number else 0
+        while True:
+            if per_epoch[0] != (number, epoch):
+                batches = length_sorted_batches(
+                    self.tokens.lengths, stage.batch_size, (self.config.seed, number, epoch), max_tokens=60 * stage.batch_size
+                )
+                self._epoch = per_epoch = ((number, epoch), batches)
+            if local < (epoch + 1) * len(per_epoch[1]):
+                return per_epoch[1][local - epoch * len(per_epoch[1])]
+            epoch += 1
+
+    def _text_losses(self, stage: Stage, rows: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        ids, mask = self.tokens.batch(rows)
+        inputs = ids
+        if stage.weights.get("mlm"):
+            maskable = ids >= len(SPECIAL)
+            inputs, chosen = mask_tokens(ids, maskable, stage.mask_rate, SPECIAL.index("[MASK]"), len(self.tokenizer), generator)
+        hidden = self._hidden(inputs, mask)  # (batch, tokens, dim)
+        losses = {}
+        if stage.weights.get("mlm"):
+            row, column = chosen.nonzero(as_tuple=True)
+            count = max(len(row) // 64 * 64, min(len(row), 64))  # few shapes, see _Tokens.batch
+            row, column = row[:count], column[:count]
+            logits = self.model.cls(hidden[row, column])  # (chosen, vocabulary): only where asked
+            losses["mlm"] = F.cross_entropy(logits.float(), ids[row, column].to(self.device))
+        if self.targets is not None and (stage.weights.get("cosine") or stage.weights.get("similarity")):
+            student = F.normalize(_mean(hidden, mask.to(self.device)), dim=-1)
+            target = self.targets[torch.from_numpy(rows)].to(self.device).float()
+            picked = torch.randint(0, len(self.targets), (self.config.bank,), generator=generator)
+            losses["cosine"] = cosine_loss(student, target)
+            with torch.autocast(self.device.split(":")[0], enabled=False):
+                losses["similarity"] = similarity_loss(student, target, self.targets[picked].to(self.device).float(), self.config.temperature)
+        return {name: loss for name, loss in losses.items() if stage.weights.get(name)}
+
+    def _pair_loss(self, stage: Stage) -> torch.Tensor:
+        rng = np.random.default_rng((self.config.seed, 7, self.step))
+        share = np.sqrt([len(p.left) for p in self.pairs])
+        source = self.pairs[rng.choice(len(self.pairs), p=share / share.sum())]
+        rows = rng.integers(0, len(source.left), stage.pair_batch)
+        batch = self.tokenizer(
+            [source.left[i] for i in rows] + [source.right[i] for i in rows], padding=True, truncation=True,
+            max_length=self.config.max_length, return_tensors="pt",
+        )  # fmt: skip
+        vectors = _mean(self._hidden(batch["input_ids"], batch["attention_mask"]), batch["attention_mask"].to(self.device))
+        return cosent_loss(vectors[: len(rows)], vectors[len(rows) :], torch.from_numpy(source.label[rows]).to(self.device))
+
+    def _hidden(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.model.bert(input_ids=ids.to(self.device), attention_mask=mask.to(self.device)).last_hidden_state
+
+    def masked_accuracy(self, texts: Sequence[str]) -> dict[str, float]:
+        """Share of held-out masked tokens guessed right (15% masked), and the loss."""
+        self.model.eval()
+        result = masked_characters(self.model, self.tokenizer, texts)
+        self.model.train()
+        return {"held_out_accuracy": result.accuracy, "held_out_loss": result.loss}
+
+    def export(self, folder: Path | str) -> Path:
+        """Write the checkpoint that readers load: float16 safetensors, config, tokenizer, SHA256SUMS; and curve.csv."""
+        import copy
+
+        import pandas as pd
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        model = copy.deepcopy(self.model).cpu()
+        # Readers who fine-tune expect BERT's usual dropout; we trained without, having few passes over the texts.
+        model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.1
+        with quiet_loading():
+            model.half().save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        write_atomic(folder / "vocab.txt", (self.folder / "vocab.txt").read_bytes())
+        write_atomic(folder / "curve.csv", pd.DataFrame(self.curve).round(4).to_csv(index=False, lineterminator="\n").encode())
+        names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+        sums = "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names)
+        write_atomic(folder / "SHA256SUMS", sums.encode())
+        return folder
+
+
+def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over the tokens that mask marks, in float32: (batch, tokens, dim) → (batch, dim)."""
+    weight = mask.unsqueeze(-1).float()
+    return (hidden.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def _schedule(step: int, stage: Stage) -> float:
+    """Factor on the learning rate: up to 1 within the warm-up, then down in a line to final_share."""
+    warm = stage.warm_up_steps
+    if step < warm:
+        return (step + 1) / warm
+    return 1 - (1 - stage.final_share) * (step - warm) / max(1, stage.steps - warm)
+
+
+# ---------------------------------------------------------------- going on from a checkpoint
+
+
+def train_masked_lm(
+    model, tokenizer, texts: Sequence[str], *, steps: int, learning_rate: float = 3e-4, batch_size: int = 32,
+    mask_rate: float = 0.15, max_length: int = 128, seed: int = 0, held_out: Sequence[str] = (), every: int = 0,
+) -> list[dict[str, float]]:  # fmt: skip
+    """Train a masked language model in place on texts: from scratch or on from a checkpoint.
+
+    model, tokenizer: any `...ForMaskedLM` and its tokenizer. every: measure `held_out` after that many steps
+    (and before the first). AdamW, linear warm-up over a tenth of the steps, then linear decay.
+    Returns the curve: step, mean training loss since the last row, held-out loss and accuracy.
+    """
+    tokens = _Tokens(tokenizer, texts, max_length)
+    special = torch.zeros(len(tokenizer), dtype=torch.bool)
+    special[tokenizer.all_special_ids] = True
+    stage = Stage("mlm", steps, learning_rate, warm_up_steps=max(1, steps // 10))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    generator = torch.Generator().manual_seed(seed)
+    batches: list[np.ndarray] = []
+    curve, losses = [], []
+
+    def measure_now(step: int) -> None:
+        row = {"step": step, "train_loss": float(np.mean(losses)) if losses else float("nan")}
+        if held_out:
+            model.eval()
+            result = masked_characters(model, tokenizer, held_out)
+            row |= {"held_out_loss": result.loss, "held_out_accuracy": result.accuracy}
+        curve.append(row)
+        losses.clear()
+
+    if every:
+        measure_now(0)
+    for step in range(steps):
+        if not batches:
+            batches = length_sorted_batches(tokens.lengths, min(batch_size, len(texts)), (seed, step))[::-1]
+        ids, mask = tokens.batch(batches.pop())
+        inputs, chosen = mask_tokens(ids, mask.bool() & ~special[ids], mask_rate, tokenizer.mask_token_id, len(tokenizer), generator)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * _schedule(step, stage)
+        model.train()
+        loss = F.cross_entropy(_logits(model, inputs, mask, chosen), ids[chosen])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        if every and ((step + 1) % every == 0 or step + 1 == steps):
+            measure_now(step + 1)
+    model.eval()
+    return curve
+
+
+def _logits(model, ids: torch.Tensor, mask: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """(chosen, vocabulary): scores at the chosen positions alone; a third of the work is saved where heads allow it."""
+    head = getattr(model, "cls", None) or getattr(model, "lm_head", None)
+    if head is None:
+        return model(input_ids=ids, attention_mask=mask).logits[chosen]
+    return head(model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state[chosen])
+
+
+def adapt_to_texts(
+    name: str, texts: Sequence[str], *, steps: int = 150, learning_rate: float = 2e-4, seed: int = 0, held_out: Sequence[str] = ()
+) -> tuple[str, list[dict[str, float]]]:
+    """Domain-adaptive pretraining (Gururangan et al. 2020): go on with masked language modelling on texts of one field.
+
+    name: a checkpoint with a masked-language-model head. Returns the folder of the adapted checkpoint, which
+    `Encoder` and `transformers` load, and the curve (see `train_masked_lm`). Kept in the cache.
+    """
+    from textrec_utils import __version__
+
+    found = masked_language_model(name)
+    if found is None:
+        raise DataError(f"模型 {name} 没有掩码语言模型的输出层，不能继续预训练：换一个 ...ForMaskedLM 的模型。")
+    model, tokenizer = found
+    key = [__version__, sha256_of(Path(__file__)), weights_checksum(model), steps, learning_rate, seed, list(texts), list(held_out)]
+    folder = cache_dir() / "models" / ("adapted-" + sha256_of(json.dumps(key, ensure_ascii=False).encode())[:24])
+    note = folder / "curve.json"
+    if note.is_file():
+        kept = json.loads(note.read_text(encoding="utf-8"))
+        if kept["sha256"] == sha256_of(folder / "model.safetensors"):
+            return str(folder), kept["curve"]
+    torch.manual_seed(seed)
+    curve = train_masked_lm(model, tokenizer, texts, steps=steps, learning_rate=learning_rate, seed=seed, held_out=held_out, every=max(1, steps // 5))
+    with quiet_loading():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    write_atomic(note, json.dumps({"curve": curve, "sha256": sha256_of(folder / "model.safetensors")}).encode())
+    return str(folder), curve
