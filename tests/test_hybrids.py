@@ -1,0 +1,78 @@
+"""Fusions: the formulas by hand, and sense on real data."""
+
+import numpy as np
+import pytest
+
+from textrec_utils.baselines import EASE, HistoryMean, Popularity, Recommender, tfidf_vectors
+from textrec_utils.evaluation import evaluate
+from textrec_utils.hybrids import ReciprocalRankFusion, ZScoreBlend
+from textrec_utils.splits import make_split
+
+
+class Fixed(Recommender):
+    """Scores that are given."""
+
+    def __init__(self, name, scores):
+        self.name, self._scores, self.fitted = name, np.asarray(scores, dtype=np.float32), 0
+
+    def fit(self, split):
+        self.fitted += 1
+        return self
+
+    def score(self, users):
+        return self._scores[users]
+
+
+class Half:
+    """A split of which a fusion asks the candidates alone."""
+
+    candidates = np.array([True, True, True, False])
+
+
+A = Fixed("甲", [[3, 2, 1, 100], [0, 0, 0, 0]])
+B = Fixed("乙", [[10, 30, 20, 5], [1, 2, 3, 4]])
+
+
+def test_z_scores_by_hand():
+    blend = ZScoreBlend([A, B], [1, 2]).fit(Half())
+    expected = np.array([1, 0, -1]) / np.std([1, 2, 3]) + 2 * (np.array([10, 30, 20]) - 20) / np.std([10, 20, 30])
+    assert blend.score(np.array([0]))[0, :3] == pytest.approx(expected, abs=1e-5)
+    alone = ZScoreBlend([B], [2]).fit(Half())  # 甲 can't tell the second user's items apart: it adds nothing
+    assert blend.score(np.array([1])) == pytest.approx(alone.score(np.array([1])))
+    assert blend.name == "甲＋乙" and blend.parameters()["weights"] == "1、2"
+
+
+def test_reciprocal_ranks_by_hand():
+    fusion = ReciprocalRankFusion([A, B], constant=60).fit(Half())
+    first = fusion.score(np.array([0]))[0, :3]
+    assert first == pytest.approx([1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62], abs=1e-7)
+    second = fusion.score(np.array([1]))[0, :3]  # ties share rank 2
+    assert second == pytest.approx([1 / 62 + 1 / 63, 1 / 62 + 1 / 62, 1 / 62 + 1 / 61], abs=1e-7)
+
+
+def test_scale_does_not_matter():
+    users = np.array([0, 1])
+    loud = Fixed("响", B.score(users) * 1000 + 7)
+    for kind in (ZScoreBlend, ReciprocalRankFusion):
+        assert kind([A, loud]).fit(Half()).score(users) == pytest.approx(kind([A, B]).fit(Half()).score(users), abs=1e-4)
+
+
+def test_parts_are_fitted_only_where_asked():
+    part = Fixed("丙", [[1, 2, 3, 4]])
+    ZScoreBlend([part], fit_parts=False).fit(Half())
+    assert part.fitted == 0
+    ZScoreBlend([part]).fit(Half())
+    assert part.fitted == 1
+    with pytest.raises(ValueError, match="1 个权重"):
+        ZScoreBlend([A, B], [1])
+    with pytest.raises(ValueError, match="至少要有一个"):
+        ReciprocalRankFusion([])
+
+
+def test_on_new_items_the_fusion_is_the_text(movielens):
+    """Collaborative scores of items without interactions are all equal: what remains is the text's order."""
+    split = make_split(movielens, "cold_items")
+    text = HistoryMean(tfidf_vectors(list(movielens.items["text"])), "TF-IDF")
+    alone = evaluate(text, split, ["ndcg@10"])
+    for fusion in (ZScoreBlend([EASE(), text]), ReciprocalRankFusion([Popularity(), text])):
+        assert evaluate(fusion, split, ["ndcg@10"]).mean("ndcg@10") == pytest.approx(alone.mean("ndcg@10"), abs=1e-3)

@@ -1,0 +1,75 @@
+"""Several recommenders as one: blended scores, blended ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from textrec_utils.baselines import Recommender
+from textrec_utils.splits import Split
+
+
+class Blend(Recommender):
+    """Base of the fusions: fits every part (where asked to) and remembers who may be recommended.
+
+    parts: fitted or unfitted recommenders. weights: one a part, any scale; None: all the same.
+    fit_parts: False where the parts were fitted on this very split before.
+    """
+
+    def __init__(self, parts: Sequence[Recommender], weights: Sequence[float] | None = None, *, name: str = "", fit_parts: bool = True):
+        if not parts:
+            raise ValueError("融合至少要有一个推荐器。")
+        if weights is not None and len(weights) != len(parts):
+            raise ValueError(f"{len(parts)} 个推荐器给了 {len(weights)} 个权重；两者要一样多。")
+        self._parts, self._fit_parts = list(parts), fit_parts
+        self._weights = np.asarray(weights if weights is not None else np.ones(len(parts)), dtype=float)
+        self.name = name or "＋".join(part.name for part in parts)
+        self.weights = "、".join(f"{w:g}" for w in self._weights)
+
+    def fit(self, split: Split) -> "Blend":
+        if self._fit_parts:
+            for part in self._parts:
+                part.fit(split)
+        self._candidates = split.candidates
+        return self
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        total = 0.0
+        for part, weight in zip(self._parts, self._weights):
+            total = total + weight * self._comparable(np.asarray(part.score(users), dtype=np.float64))
+        return total.astype(np.float32)
+
+    def _comparable(self, scores: np.ndarray) -> np.ndarray:
+        """(users, items) scores of one part on a scale that all parts share."""
+        raise NotImplementedError
+
+
+class ZScoreBlend(Blend):
+    """score = Σ weight · (s − mean) / std, mean and std over each user's candidates.
+
+    A part that knows nothing of a user gives every item the same score; it then adds nothing.
+    """
+
+    def _comparable(self, scores: np.ndarray) -> np.ndarray:
+        among = scores[:, self._candidates]
+        spread = among.std(axis=1, keepdims=True)
+        return (scores - among.mean(axis=1, keepdims=True)) / np.where(spread > 1e-12, spread, np.inf)
+
+
+class ReciprocalRankFusion(Blend):
+    """score = Σ weight / (constant + rank) (Cormack, Clarke & Buettcher 2009); rank 1 is a part's best candidate.
+
+    Asks for ranks alone, so no scale can spoil it. Items with equal scores share their mean rank: a part that
+    can't tell them apart shall not prefer the first of them.
+    """
+
+    def __init__(self, parts: Sequence[Recommender], weights: Sequence[float] | None = None, *, constant: float = 60.0, name: str = "", fit_parts: bool = True):  # fmt: skip
+        super().__init__(parts, weights, name=name, fit_parts=fit_parts)
+        self.constant = constant
+
+    def _comparable(self, scores: np.ndarray) -> np.ndarray:
+        from scipy.stats import rankdata
+
+        ranks = rankdata(-np.where(self._candidates, scores, -np.inf), axis=1)
+        return 1.0 / (self.constant + ranks)
