@@ -9,13 +9,14 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from textrec_utils.baselines import ALS, EASE, ItemKNN, Recommender
+from textrec_utils.baselines import ALS, BPR, EASE, ItemKNN, Recommender
 from textrec_utils.evaluation import evaluate
 from textrec_utils.splits import Split
 
 GRIDS: dict[str, tuple[Callable[..., Recommender], dict[str, list]]] = {
     "itemknn": (ItemKNN, {"neighbours": [10, 20, 50, 100, 200, 400], "shrink": [0.0, 10.0, 50.0]}),
     "ease": (EASE, {"regularization": [1.0, 3.0, 10.0, 30.0, 100.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 5000.0]}),
+    "bpr": (BPR, {"learning_rate": [1e-3, 2e-3, 5e-3], "epochs": [20, 40, 80], "regularization": [0.0, 1e-3, 1e-2]}),
     "als": (ALS, {"factors": [16, 32, 64, 128], "regularization": [0.01, 0.1, 1.0, 10.0], "alpha": [1.0, 10.0, 40.0]}),
 }
 
