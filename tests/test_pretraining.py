@@ -3,6 +3,7 @@
 import json
 import lzma
 import math
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +190,7 @@ def test_a_vocabulary_beside_the_config_is_used(corpora, tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "一", "人", "的"]), encoding="utf-8")
     path = tmp_path / "run.toml"
     path.write_text("vocabulary = 'vocab.txt'\nheld_out = 40\n[corpus]\n'films.txt' = ''\n[model]\nhidden_size = 32\n"
-                    "num_attention_heads = 2\n[[stages]]\nname='a'\nsteps=1\nlearning_rate=1e-3\n", encoding="utf-8")  # fmt: skip
+                    "num_attention_heads = 2\n[[stages]]\nname='a'\nsteps=1\nlearning_rate=1e-3\nweights={mlm=1}\n", encoding="utf-8")  # fmt: skip
     run = Pretraining(read_config(path), corpora, tmp_path / "out", progress=False)
     assert run.tokenizer.tokenize("一个人") == ["一", "[UNK]", "人"]
     path.write_text(path.read_text().replace("vocab.txt", "gone.txt"))
@@ -254,7 +255,7 @@ def test_run_learns(finished):
     assert "pairs" in curve[-1] and "pairs" not in curve[0] and 0 <= curve[-1]["held_out_accuracy"] <= 1
 
 
-@pytest.mark.parametrize("stop", [3, 60, 62])
+@pytest.mark.parametrize("stop", [3, 40, 60, 62])  # in the first epoch, in a later one, between stages, with pairs
 def test_interrupted_run_goes_on_as_if_nothing_happened(finished, corpora, tmp_path, monkeypatch, stop):
     for name in ("teacher.f16", "teacher.json", "vocab.txt"):  # bf16 teachers may differ in the last bit between runs
         (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
@@ -262,18 +263,41 @@ def test_interrupted_run_goes_on_as_if_nothing_happened(finished, corpora, tmp_p
     step = Pretraining._step
 
     def interrupted(self):
-        if self.step == stop:
-            raise KeyboardInterrupt
+        if self.step == stop - 1:
+            signal.raise_signal(signal.SIGINT)  # Ctrl-C in the middle of a step
         return step(self)
 
     monkeypatch.setattr(Pretraining, "_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.train(log_every=4)
     monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     again = Pretraining(configured(), corpora, tmp_path, progress=False)
     assert again.step == stop
     again.train(log_every=4)
     assert torch.equal(weights(again), weights(finished))
+
+
+def test_distillation_alone_is_resumed_too(finished, corpora, tmp_path):
+    stages = (Stage("distil", 4, 1e-3, batch_size=32, weights={"cosine": 1.0}),)
+    for name in ("teacher.f16", "teacher.json", "vocab.txt"):
+        (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
+    Pretraining(configured(stages=stages), corpora, tmp_path, progress=False).train(until=2)
+    again = Pretraining(configured(stages=stages), corpora, tmp_path, progress=False)
+    again.train()  # the language-model head, which no loss has used, has no optimizer state
+    assert again.step == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"teacher": ""}, "没有 teacher"), ({"pairs": {}}, r"没有 \[pairs\]"), ({"max_length": 600}, "max_position_embeddings"),
+        ({"stages": (Stage("empty", 1, 1e-3),)}, "权重大于 0"),
+    ],
+)  # fmt: skip
+def test_stages_that_ask_for_what_is_not_there(corpora, tmp_path, changes, sentence):
+    with pytest.raises(DataError, match=sentence):
+        Pretraining(configured(**changes), corpora, tmp_path, progress=False)
 
 
 def test_later_stages_may_change_but_not_what_was_done(finished, corpora):
@@ -290,9 +314,16 @@ def test_teacher_vectors_go_on_where_they_stopped(finished, corpora, tmp_path):
     for name in ("teacher.f16", "vocab.txt"):
         (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
     note = json.loads((finished.folder / "teacher.json").read_text())
-    (tmp_path / "teacher.json").write_text(json.dumps(note | {"key": "of other texts"}))
+    data = bytearray((tmp_path / "teacher.f16").read_bytes())
+    row = len(data) // note["done"]
+    data[100 * row :] = bytes(len(data) - 100 * row)  # stopped after 100 texts
+    (tmp_path / "teacher.f16").write_bytes(data)
+    (tmp_path / "teacher.json").write_text(json.dumps(note | {"done": 100}))
     run = Pretraining(configured(), corpora, tmp_path, progress=False)
     assert torch.allclose(run.targets.float(), finished.targets.float(), atol=0.02)
+    assert (tmp_path / "teacher.f16").read_bytes()[: 100 * row] == data[: 100 * row]  # what was done stays
+    (tmp_path / "teacher.json").write_text(json.dumps(note | {"key": "of other texts"}))
+    Pretraining(configured(), corpora, tmp_path, progress=False)
     assert json.loads((tmp_path / "teacher.json").read_text()) == note
 
 

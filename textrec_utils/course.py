@@ -511,14 +511,8 @@ def doctor() -> None:
 @click.option("--device", default="cpu", show_default=True, help="cpu、cuda 或 mps。")
 def pretrain(path: str, corpora: str, out: str, teacher: str, device: str) -> None:
     """预训练一个小的中文BERT，随时可以中断，再运行就接着来。"""
-    import signal
-
     from textrec_utils.pretraining import Pretraining, read_config
 
-    def stop(number, frame):
-        raise KeyboardInterrupt  # a polite kill saves a checkpoint too
-
-    signal.signal(signal.SIGTERM, stop)
     found = Path(path) if Path(path).is_file() else ROOT / path
     run = Pretraining(read_config(found), corpora, out, teacher=teacher, device=device)
     click.echo(f"{len(run.texts):,} 条文本，词表 {len(run.tokenizer):,}，第 {run.step:,} 步，共 {run.total_steps:,} 步")

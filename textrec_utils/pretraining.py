@@ -1,9 +1,9 @@
 """Pretrain a small BERT from plain text: masked language modelling, distillation, then sentence pairs.
 
-`pretrain(config, corpora, out)` reads top to bottom: corpus → vocabulary → teacher vectors → stages of
-training → float16 checkpoint. Everything random follows from (seed, step), so a run that was stopped at
-any moment goes on from its last checkpoint as if nothing had happened. `evaluate_encoder` measures any
-encoder on sentence pairs, headlines and masked characters.
+`Pretraining` reads top to bottom: corpus → vocabulary → teacher vectors → stages of training → float16
+checkpoint. Everything random follows from (seed, step), so a run that was stopped at any moment goes on
+from its last checkpoint as if nothing had happened. `train_masked_lm` and `adapt_to_texts` go on from any
+checkpoint with texts of one's own.
 What it does not do: several machines, dynamic vocabularies, decoders.
 """
 
@@ -12,7 +12,9 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import json
+import signal
 import sys
+import threading
 import time
 import tomllib
 from collections import Counter
@@ -108,6 +110,20 @@ def read_config(path: Path | str) -> PretrainConfig:
     if not config.stages:
         raise DataError(f"配置文件 {path.name} 里没有 [[stages]]：至少要有一个训练阶段。")
     return config
+
+
+def _check(config: PretrainConfig, teacher: str = "") -> None:
+    """Refuse stages that ask for what the configuration doesn't give."""
+    for stage in config.stages:
+        asked = {name for name, weight in stage.weights.items() if weight}
+        if not asked:
+            raise DataError(f"阶段 {stage.name} 没有一项损失的权重大于 0：在 weights 里至少给一项。")
+        if asked & {"cosine", "similarity"} and not (teacher or config.teacher):
+            raise DataError(f"阶段 {stage.name} 要向教师蒸馏，配置里却没有 teacher：给一个编码器的名字或文件夹，或把 cosine、similarity 设为 0。")
+        if "pairs" in asked and not config.pairs:
+            raise DataError(f"阶段 {stage.name} 要用句对，配置里却没有 [pairs]：补上文件，或把 pairs 设为 0。")
+    if config.max_length > config.model.get("max_position_embeddings", 512):
+        raise DataError(f"max_length = {config.max_length} 超过了模型的位置上限 max_position_embeddings：改小前者或改大后者。")
 
 
 # ---------------------------------------------------------------- corpus
@@ -208,6 +224,8 @@ def teacher_vectors(texts: Sequence[str], teacher: Encoder, folder: Path, *, pro
     if path.exists() and note.exists():
         kept = json.loads(note.read_text())
         done = kept["done"] if kept["key"] == key else 0
+    if not done:
+        note.unlink(missing_ok=True)  # or a kill before the first chunk would leave an old note on new, empty vectors
     size = (len(texts), teacher.dim)
     store = np.memmap(path, np.float16, "r+" if done else "w+", shape=size)
     chunk = 4096
@@ -293,11 +311,11 @@ def cosine_loss(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def similarity_loss(student: torch.Tensor, target: torch.Tensor, bank: torch.Tensor, temperature: float = 0.05) -> torch.Tensor:
-    """KL divergence between teacher's and student's neighbourhoods (SEED, Fang et al. 2021).
+    """KL divergence between teacher's and student's neighbourhoods (after SEED, Fang et al. 2021).
 
     Each sentence's similarities to the other sentences of the batch and to a bank of other teacher vectors,
     softened to a distribution: which sentences are near, not only where this one lies. The sentence itself
-    is left out, else it takes all the weight. student, target: (batch, dim), bank: (bank, dim), unit vectors.
+    is left out (SEED keeps it), else it takes all the weight. student, target: (batch, dim), bank: (bank, dim), unit vectors.
     """
     keys = torch.cat([target, bank])  # (batch + bank, dim)
     own = torch.zeros(len(target), len(keys), dtype=torch.bool)
@@ -371,6 +389,24 @@ class _Tokens:
 # ---------------------------------------------------------------- the run
 
 
+class _Interrupts:
+    """While it lasts, Ctrl-C and a polite kill are noted in `asked` instead of breaking off a step."""
+
+    def __enter__(self):
+        self.asked, self._before = False, {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number, frame):
+        self.asked = True
+
+    def __exit__(self, *exc):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
 class Pretraining:
     """A run in a folder: prepares data once, trains stage after stage, keeps a checkpoint it can go on from.
 
@@ -385,6 +421,7 @@ class Pretraining:
         from transformers import BertConfig, BertForMaskedLM
 
         self.config, self.device, self.progress = config, device, progress
+        _check(config, teacher)
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._refuse_other_runs()
@@ -395,6 +432,8 @@ class Pretraining:
         self.held_out = sentences[cut:]
         self.texts = sentences[:cut] + join_texts(sentences[:cut], config.joined, config.seed)
         self.tokenizer = self._tokenizer(sentences[:cut])
+        self.special = torch.zeros(len(self.tokenizer), dtype=torch.bool)
+        self.special[self.tokenizer.all_special_ids] = True
         self.tokens = _Tokens(self.tokenizer, self.texts, config.max_length)
         self.pairs = [read_pairs(Path(corpora) / name, checksum) for name, checksum in config.pairs.items()]
         torch.manual_seed(config.seed)
@@ -409,6 +448,7 @@ class Pretraining:
             lr=1e-4, betas=(0.9, 0.98), fused=True,
         )  # fmt: skip
         self.step, self.seconds, self.curve = 0, 0.0, []
+        self._epoch: tuple[int, int, int, list[np.ndarray]] = (-1, -1, 0, [])  # stage, epoch, its first step, batches
         self._resume()
 
     def _tokenizer(self, sentences: list[str]):
@@ -421,7 +461,7 @@ class Pretraining:
             made = train_wordpiece(sentences, self.config.vocab_size, self.config.min_frequency)
             pieces = sorted(made.get_vocab().items(), key=lambda item: item[1])
             write_atomic(path, "".join(piece + "\n" for piece, _ in pieces).encode())
-        pieces = path.read_text(encoding="utf-8").splitlines()
+        pieces = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
         return BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, do_lower_case=True)
 
     def _targets(self, teacher: str) -> torch.Tensor | None:
@@ -460,13 +500,14 @@ class Pretraining:
             tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a dict
         self.model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model.")}, strict=False)
         for number, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
-            self.optimizer.state[parameter] = {
-                name: tensors[f"optimizer.{number}.{name}"].to(self.device) for name in ("step", "exp_avg", "exp_avg_sq")
-            }
+            if f"optimizer.{number}.step" in tensors:  # a part that no loss has used yet has no state
+                self.optimizer.state[parameter] = {
+                    name: tensors[f"optimizer.{number}.{name}"].to(self.device) for name in ("step", "exp_avg", "exp_avg_sq")
+                }
         self.step, self.seconds, self.curve = meta["step"], meta["seconds"], meta["curve"]
 
     def _key(self) -> str:
-        """Checksum of all that a finished step depends on. Stages still ahead may be changed or added."""
+        """Checksum of the configuration less its stages, which may be changed or added while they lie ahead."""
         config = dataclasses.asdict(self.config)
         del config["stages"], config["vocabulary"]  # the vocabulary in use stands in the folder
         return sha256_of(json.dumps(config, sort_keys=True).encode())
@@ -484,27 +525,32 @@ class Pretraining:
     # ---- training
 
     def train(self, *, until: int | None = None, checkpoint_minutes: float = 5.0, log_every: int = 100) -> None:
-        """Go on to the last step (or to step `until`). Ctrl-C saves a checkpoint before it ends the run."""
+        """Go on to the last step (or to step `until`).
+
+        Ctrl-C (and a polite kill) ends the run after the step in hand, with a checkpoint: saved in the middle
+        of a step, weights and counter would not agree.
+        """
         last = min(until or self.total_steps, self.total_steps)
         started = saved = time.monotonic()
         base, sums = self.seconds, {}
-        try:
-            with tqdm(total=self.total_steps, initial=self.step, desc="预训练", unit="步", disable=not self.progress, file=sys.stdout, mininterval=5) as bar:
-                while self.step < last:
-                    for name, value in self._step().items():
-                        sums.setdefault(name, []).append(value)
-                    self.step += 1
-                    self.seconds = base + time.monotonic() - started
-                    bar.update()
-                    if self.step % log_every == 0 or self.step == last:
-                        self._log(sums, bar)
-                        sums = {}
-                    if time.monotonic() - saved > checkpoint_minutes * 60:
-                        self.save_checkpoint()
-                        saved = time.monotonic()
-        finally:
-            if self.step:
-                self.save_checkpoint()
+        with _Interrupts() as interrupts, tqdm(
+            total=self.total_steps, initial=self.step, desc="预训练", unit="步", disable=not self.progress, file=sys.stdout, mininterval=5
+        ) as bar:
+            while self.step < last and not interrupts.asked:
+                for name, value in self._step().items():
+                    sums.setdefault(name, []).append(value)
+                self.step += 1
+                self.seconds = base + time.monotonic() - started
+                bar.update()
+                if self.step % log_every == 0 or self.step == last:
+                    self._log(sums, bar)
+                    sums = {}
+                if time.monotonic() - saved > checkpoint_minutes * 60:
+                    self.save_checkpoint()
+                    saved = time.monotonic()
+            self.save_checkpoint()
+        if interrupts.asked:
+            raise KeyboardInterrupt
 
     def _log(self, sums: dict, bar) -> None:
         row = {"step": self.step, "seconds": round(self.seconds), **{n: float(np.mean(v)) for n, v in sums.items()}}
@@ -541,25 +587,26 @@ class Pretraining:
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _rows(self, stage: Stage, number: int, local: int) -> np.ndarray:
-        per_epoch = getattr(self, "_epoch", (None, []))
-        count = per_epoch[1] and len(per_epoch[1])
-        epoch = local // count if count and per_epoch[0][0] == number else 0
-        while True:
-            if per_epoch[0] != (number, epoch):
-                batches = length_sorted_batches(
-                    self.tokens.lengths, stage.batch_size, (self.config.seed, number, epoch), max_tokens=60 * stage.batch_size
-                )
-                self._epoch = per_epoch = ((number, epoch), batches)
-            if local < (epoch + 1) * len(per_epoch[1]):
-                return per_epoch[1][local - epoch * len(per_epoch[1])]
-            epoch += 1
+        """The rows of the stage's step `local`; epochs may differ by a few batches, so they are walked through."""
+        kept_stage, epoch, first, batches = self._epoch
+        if kept_stage != number or local < first:
+            epoch, first, batches = -1, 0, []
+        while local >= first + len(batches):
+            epoch, first = epoch + 1, first + len(batches)
+            batches = length_sorted_batches(
+                self.tokens.lengths, stage.batch_size, (self.config.seed, number, epoch), max_tokens=60 * stage.batch_size
+            )
+            if not batches:
+                raise DataError("语料太少：至少要有两条可训练的文本，batch_size 至少是 2。")
+        self._epoch = (number, epoch, first, batches)
+        return batches[local - first]
 
     def _text_losses(self, stage: Stage, rows: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
         ids, mask = self.tokens.batch(rows)
         inputs = ids
         if stage.weights.get("mlm"):
-            maskable = ids >= len(SPECIAL)
-            inputs, chosen = mask_tokens(ids, maskable, stage.mask_rate, SPECIAL.index("[MASK]"), len(self.tokenizer), generator)
+            maskable = ~self.special[ids]
+            inputs, chosen = mask_tokens(ids, maskable, stage.mask_rate, self.tokenizer.mask_token_id, len(self.tokenizer), generator)
         hidden = self._hidden(inputs, mask)  # (batch, tokens, dim)
         losses = {}
         if stage.weights.get("mlm"):
