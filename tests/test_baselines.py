@@ -112,6 +112,14 @@ def test_bpr_learns_and_repeats(leave_last_out):
     assert gap[1] > gap[0] > 0
 
 
+def test_bpr_with_a_user_who_liked_everything(tiny):
+    from dataclasses import replace
+
+    rows = pd.DataFrame({"user": 0, "item": range(4), "timestamp": 0, "value": 1.0})
+    split = replace(tiny, train=pd.concat([tiny.train[tiny.train["user"] != 0], rows], ignore_index=True))
+    assert np.isfinite(BPR(factors=4, epochs=2).fit(split).score(np.array([0, 1]))).all()
+
+
 def ratings_split(dataset, parts, seed=0):
     """Every rating counts, each user's ratings parted at random: the protocol of RecBole and of recommenders."""
     whole = make_split(dataset, "random", min_value=0)

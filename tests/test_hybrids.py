@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from textrec_utils.baselines import EASE, HistoryMean, Popularity, Recommender, tfidf_vectors
 from textrec_utils.evaluation import evaluate
@@ -24,9 +25,16 @@ class Fixed(Recommender):
 
 
 class Half:
-    """A split of which a fusion asks the candidates alone."""
+    """What a fusion asks of a split: candidates, and what was seen."""
 
     candidates = np.array([True, True, True, False])
+    train_matrix = sparse.csr_matrix((2, 4))
+
+
+class Seen(Half):
+    """The same, but the first user has had item 0."""
+
+    train_matrix = sparse.csr_matrix(np.array([[1, 0, 0, 0], [0, 0, 0, 0]]))
 
 
 A = Fixed("甲", [[3, 2, 1, 100], [0, 0, 0, 0]])
@@ -48,6 +56,13 @@ def test_reciprocal_ranks_by_hand():
     assert first == pytest.approx([1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62], abs=1e-7)
     second = fusion.score(np.array([1]))[0, :3]  # ties share rank 2
     assert second == pytest.approx([1 / 62 + 1 / 63, 1 / 62 + 1 / 62, 1 / 62 + 1 / 61], abs=1e-7)
+
+
+def test_what_was_seen_takes_no_rank():
+    first = ReciprocalRankFusion([A, B], constant=60).fit(Seen()).score(np.array([0]))[0]
+    assert first[1:3] == pytest.approx([1 / 61 + 1 / 61, 1 / 62 + 1 / 62], abs=1e-7)
+    blend = ZScoreBlend([A]).fit(Seen()).score(np.array([0]))[0]
+    assert blend[1:3] == pytest.approx([1, -1], abs=1e-5)  # (2, 1) less their mean, over their deviation
 
 
 def test_scale_does_not_matter():

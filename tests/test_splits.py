@@ -87,10 +87,20 @@ def test_fresh_candidates_and_short_histories():
     steady = make_split(dataset, "temporal", at=8 * day, min_history=2)
     assert len(steady.test_users) == 1 and len(split.test_users) == 2
     assert any("1 个用户的训练历史不到 2 条" in note for note in steady.notes)
+    with pytest.raises(DataError, match="没有一个候选"):
+        make_split(news(rows, {0: day, 1: day, 2: day, 3: day}), "temporal", at=8 * day, fresh_days=1)
+    with pytest.raises(DataError, match="调小 min_history"):
+        make_split(dataset, "temporal", at=8 * day, min_history=9)
     with pytest.raises(DataError, match="只用于 temporal"):
         make_split(dataset, "random", fresh_days=1)
     with pytest.raises(DataError, match="published"):
         make_split(small(rows), "temporal", fresh_days=1)
+
+
+def test_inner_split_keeps_the_fraction(movielens):
+    split = make_split(movielens, "cold_items", fraction=0.4)
+    liked = split.train["item"].nunique()
+    assert split.inner().candidates.sum() == round(0.4 * liked) and split.inner().options == {"fraction": 0.4}
 
 
 def test_inner_split_keeps_the_rules(mirror):

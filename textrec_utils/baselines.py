@@ -141,7 +141,8 @@ class BPR(Recommender):
     """Matrix factorisation trained on pairs: what a user liked shall score above what he or she did not.
 
     loss = −log σ(x_ui − x_uj) with a random item j that the user has not liked (Rendle et al. 2009), by Adam
-    on batches. epochs: passes over the likes. No biases; L2 on the vectors of each batch.
+    on batches. epochs: passes over the likes. No biases; L2 on the vectors of each batch. Holds a (users, items)
+    table of bits while it trains. Users who liked everything teach nothing and are left out.
     """
 
     name = "BPR"
@@ -157,6 +158,7 @@ class BPR(Recommender):
         generator = torch.Generator().manual_seed(self.seed)
         pairs = torch.tensor(split.train[["user", "item"]].to_numpy())
         liked = torch.from_numpy(split.train_matrix.toarray() > 0)  # (users, items)
+        pairs = pairs[~liked.all(1)[pairs[:, 0]]]
         tables = [
             (torch.randn(n, self.factors, generator=generator) * (2 / (n + self.factors)) ** 0.5).requires_grad_()
             for n in (split.n_users, split.n_items)

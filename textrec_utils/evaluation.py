@@ -123,8 +123,8 @@ def compare(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0)
     moved = difference[difference != 0]
     observed = abs(difference.sum())
     extreme = 0
-    for _ in range(0, samples, 100):
-        signs = rng.integers(0, 2, size=(100, len(moved))) * 2 - 1
+    for start in range(0, samples, 100):
+        signs = rng.integers(0, 2, size=(min(100, samples - start), len(moved))) * 2 - 1
         extreme += int((np.abs(signs @ moved) >= observed - 1e-12).sum())
     return Comparison(float(difference.mean()), low, high, (extreme + 1) / (samples + 1))
 
@@ -214,6 +214,8 @@ def list_quality(ranked: np.ndarray, split: Split, k: int = 10, vectors: np.ndar
     novelty: mean self-information −log2 p(i), p = (count + 1) / (users + 1), in bits (Zhou et al. 2010).
     diversity: mean of 1 − cosine over the pairs of a list (Ziegler et al. 2005); needs vectors (items, dim).
     """
+    if k > ranked.shape[1]:
+        raise ValueError(f"k = {k} 需要长度至少 {k} 的列表，得到 {ranked.shape[1]}。")
     lists = ranked[:, :k]
     there = lists >= 0
     count = np.asarray(split.train_matrix.sum(axis=0)).ravel()

@@ -31,34 +31,38 @@ class Blend(Recommender):
         if self._fit_parts:
             for part in self._parts:
                 part.fit(split)
-        self._candidates = split.candidates
+        self._candidates, self._seen = split.candidates, split.train_matrix
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:
+        # Only what can be recommended is compared: most parts score the history itself highest.
+        open_ = self._candidates & (self._seen[users].toarray() == 0)  # (users, items)
         total = 0.0
         for part, weight in zip(self._parts, self._weights):
-            total = total + weight * self._comparable(np.asarray(part.score(users), dtype=np.float64))
+            total = total + weight * self._comparable(np.asarray(part.score(users), dtype=np.float64), open_)
         return total.astype(np.float32)
 
-    def _comparable(self, scores: np.ndarray) -> np.ndarray:
-        """(users, items) scores of one part on a scale that all parts share."""
+    def _comparable(self, scores: np.ndarray, open_: np.ndarray) -> np.ndarray:
+        """(users, items) scores of one part on a scale that all parts share; open_: bool, what may be recommended."""
         raise NotImplementedError
 
 
 class ZScoreBlend(Blend):
-    """score = Σ weight · (s − mean) / std, mean and std over each user's candidates.
+    """score = Σ weight · (s − mean) / std, mean and std over what may be recommended to the user.
 
     A part that knows nothing of a user gives every item the same score; it then adds nothing.
     """
 
-    def _comparable(self, scores: np.ndarray) -> np.ndarray:
-        among = scores[:, self._candidates]
-        spread = among.std(axis=1, keepdims=True)
-        return (scores - among.mean(axis=1, keepdims=True)) / np.where(spread > 1e-12, spread, np.inf)
+    def _comparable(self, scores: np.ndarray, open_: np.ndarray) -> np.ndarray:
+        count = np.maximum(open_.sum(axis=1, keepdims=True), 1)
+        centred = scores - np.where(open_, scores, 0).sum(axis=1, keepdims=True) / count
+        spread = np.sqrt(np.where(open_, centred**2, 0).sum(axis=1, keepdims=True) / count)
+        return centred / np.where(spread > 1e-12, spread, np.inf)
 
 
 class ReciprocalRankFusion(Blend):
-    """score = Σ weight / (constant + rank) (Cormack, Clarke & Buettcher 2009); rank 1 is a part's best candidate.
+    """score = Σ weight / (constant + rank) (Cormack, Clarke & Buettcher 2009); rank 1 is a part's best among what
+    may be recommended to the user.
 
     Asks for ranks alone, so no scale can spoil it. Items with equal scores share their mean rank: a part that
     can't tell them apart shall not prefer the first of them.
@@ -68,8 +72,8 @@ class ReciprocalRankFusion(Blend):
         super().__init__(parts, weights, name=name, fit_parts=fit_parts)
         self.constant = constant
 
-    def _comparable(self, scores: np.ndarray) -> np.ndarray:
+    def _comparable(self, scores: np.ndarray, open_: np.ndarray) -> np.ndarray:
         from scipy.stats import rankdata
 
-        ranks = rankdata(-np.where(self._candidates, scores, -np.inf), axis=1)
+        ranks = rankdata(-np.where(open_, scores, -np.inf), axis=1)
         return 1.0 / (self.constant + ranks)

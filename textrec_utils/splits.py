@@ -1,12 +1,12 @@
 """Train and test, and how each way to part them leaks.
 
-Every split works on positives (`Dataset.positives`), loses none of them and shares none
-between train and test.
+Every split works on positives (`Dataset.positives`), loses none of them (but for users that a rule
+leaves out, which the notes count) and shares none between train and test.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -82,7 +82,8 @@ class Split:
 
     def inner(self) -> "Split":
         """The same protocol once more on the training part: for tuning, without a look at the test."""
-        return _PARTS[self.protocol](self.dataset, self.train, seed=self.seed + 1, **self.options)
+        inner = _PARTS[self.protocol](self.dataset, self.train, seed=self.seed + 1, **self.options)
+        return replace(inner, options=self.options)
 
     def describe(self) -> dict[str, object]:
         """What a table should say of its split."""
@@ -120,6 +121,8 @@ def make_split(
     if protocol in ("leave_last_out", "temporal") and not dataset.has_time:
         raise DataError(f"数据集 {dataset.name} 没有时间戳，不能用 {protocol}；请改用 random 或 cold_items。")
     options: dict[str, object] = {"min_history": min_history} if min_history > 1 else {}
+    if fraction != 0.2:
+        options["fraction"] = fraction
     if fresh_days is not None:
         if protocol != "temporal":
             raise DataError(f"fresh_days 只用于 temporal 划分，得到 {protocol}。")
@@ -135,17 +138,17 @@ def make_split(
         "user": users.loc[positives["user_id"]].to_numpy(), "item": items.loc[positives["item_id"]].to_numpy(),
         "timestamp": positives["timestamp"].to_numpy(), "value": positives["value"].to_numpy(),
     })  # fmt: skip
-    return _PARTS[protocol](dataset, pairs, at=at, fraction=fraction, seed=seed, **options)
+    return replace(_PARTS[protocol](dataset, pairs, at=at, seed=seed, **options), options=options)
 
 
-def _build(dataset, pairs, is_test, protocol, leaks, seed, candidates=None, min_history=1, **options) -> Split:
+def _build(dataset, pairs, is_test, protocol, leaks, seed, candidates=None, min_history=1) -> Split:
     train = pairs[~is_test].reset_index(drop=True)
     test = pairs[is_test].reset_index(drop=True)
     notes = ()
     if candidates is None:
         candidates = np.ones(len(dataset.items), dtype=bool)
-    elif (stale := ~candidates[test["item"]]).any():
-        notes += (f"{int(stale.sum())} 条测试交互落在候选之外的旧物品上，谁也推荐不到，仍算作漏掉",)
+    elif not candidates.any():
+        raise DataError(f"{dataset.name} 按 {protocol} 划分后没有一个候选物品：请调大 fresh_days，或换一个时刻。")
     known = test["user"].isin(train["user"])
     if not known.all():
         notes += (f"{int((~known).sum())} 条测试交互的用户没有训练历史，不参加评测",)
@@ -154,14 +157,17 @@ def _build(dataset, pairs, is_test, protocol, leaks, seed, candidates=None, min_
         few = known & (length < min_history)
         notes += (f"{test.loc[few, 'user'].nunique()} 个用户的训练历史不到 {min_history} 条，不参加评测",) if few.any() else ()
         test, known = test[~few].reset_index(drop=True), known[~few].reset_index(drop=True)
-        options["min_history"] = min_history
     if not known.any():
-        raise DataError(f"{dataset.name} 按 {protocol} 划分后没有可评测的用户：每个用户至少要有两条喜欢的交互。")
+        need = "每个用户至少要有两条喜欢的交互" if min_history == 1 else f"测试用户要有至少 {min_history} 条训练历史，请调小 min_history"
+        raise DataError(f"{dataset.name} 按 {protocol} 划分后没有可评测的用户：{need}。")
     judged, new = test[known].reset_index(drop=True), test[~known].reset_index(drop=True)
-    return Split(dataset, protocol, train, judged, new, leaks, candidates, notes, seed, options)
+    stale = ~candidates[judged["item"]]
+    if stale.any():
+        notes += (f"{int(stale.sum())} 条测试交互落在候选之外的旧物品上，谁也推荐不到，仍算作漏掉",)
+    return Split(dataset, protocol, train, judged, new, leaks, candidates, notes, seed)
 
 
-def _leave_last_out(dataset, pairs, *, at=None, fraction=0.2, seed=0, **options) -> Split:
+def _leave_last_out(dataset, pairs, *, at=None, fraction=0.2, seed=0, min_history=1) -> Split:
     # Ties in time are common (people rate several films in one second): the seeded shuffle
     # decides, once, instead of the accident of the item number.
     shuffled = pairs.sample(frac=1, random_state=seed).sort_values(["user", "timestamp"], kind="stable")
@@ -169,20 +175,19 @@ def _leave_last_out(dataset, pairs, *, at=None, fraction=0.2, seed=0, **options)
     several = shuffled["user"].map(shuffled["user"].value_counts()) > 1
     is_test = (last & several).reindex(pairs.index)
     leaks = "跨用户泄漏：别人在测试时刻之后的行为也在训练里"
-    return _build(dataset, pairs, is_test, "leave_last_out", leaks, seed, **options)
+    return _build(dataset, pairs, is_test, "leave_last_out", leaks, seed, min_history=min_history)
 
 
-def _temporal(dataset, pairs, *, at=None, fraction=0.2, seed=0, fresh_days=None, **options) -> Split:
+def _temporal(dataset, pairs, *, at=None, fraction=0.2, seed=0, fresh_days=None, min_history=1) -> Split:
     moment = np.quantile(pairs["timestamp"], 1 - fraction) if at is None else _seconds(at)
     is_test = pairs["timestamp"] >= moment
     candidates = None
     if fresh_days is not None:
         candidates = (dataset.items["published"] >= moment - fresh_days * 86400).to_numpy()
-        options["fresh_days"] = fresh_days
-    return _build(dataset, pairs, is_test, "temporal", "不泄漏：训练全部早于测试", seed, candidates, **options)
+    return _build(dataset, pairs, is_test, "temporal", "不泄漏：训练全部早于测试", seed, candidates, min_history)
 
 
-def _cold_items(dataset, pairs, *, at=None, fraction=0.2, seed=0, **options) -> Split:
+def _cold_items(dataset, pairs, *, at=None, fraction=0.2, seed=0, min_history=1) -> Split:
     rng = np.random.default_rng(seed)
     liked = np.unique(pairs["item"])
     cold = rng.choice(liked, size=max(1, round(fraction * len(liked))), replace=False)
@@ -190,12 +195,12 @@ def _cold_items(dataset, pairs, *, at=None, fraction=0.2, seed=0, **options) -> 
     candidates = np.zeros(len(dataset.items), dtype=bool)
     candidates[cold] = True
     leaks = "时间不分先后；只在新物品之间排序"
-    return _build(dataset, pairs, is_test, "cold_items", leaks, seed, candidates, **options)
+    return _build(dataset, pairs, is_test, "cold_items", leaks, seed, candidates, min_history)
 
 
-def _random(dataset, pairs, *, at=None, fraction=0.2, seed=0, **options) -> Split:
+def _random(dataset, pairs, *, at=None, fraction=0.2, seed=0, min_history=1) -> Split:
     is_test = pd.Series(np.random.default_rng(seed).random(len(pairs)) < fraction, index=pairs.index)
-    return _build(dataset, pairs, is_test, "random", "泄漏未来：用之后的行为预测之前的", seed, **options)
+    return _build(dataset, pairs, is_test, "random", "泄漏未来：用之后的行为预测之前的", seed, min_history=min_history)
 
 
 def _seconds(at: int | float | str) -> float:
