@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -275,9 +276,16 @@ def test_recbole_and_mind_folders(tmp_path):
     assert clicks["item_id"].tolist() == ["N1", "N2"] and clicks["timestamp"].tolist() == [1573463157, 1573463158]
 
 
-def amazon_reviews(folder, reviews, products, suffix=".jsonl.gz"):
-    import gzip
+def test_published_in_a_folder_of_ones_own(own_folder):
+    items = pd.read_csv(own_folder / "items.csv", dtype=str)
+    items.assign(published="2020-09-13 12:26:40").to_csv(own_folder / "items.csv", index=False)
+    assert set(load_dataset(own_folder).items["published"]) == {1_600_000_000}
+    items.assign(published=["1600000000"] * 29 + ["昨天"]).to_csv(own_folder / "items.csv", index=False)
+    with pytest.raises(DataError, match="第 31 行：published '昨天' 读不懂"):
+        load_dataset(own_folder)
 
+
+def amazon_reviews(folder, reviews, products, suffix=".jsonl.gz"):
     folder.mkdir(exist_ok=True)
     opener = gzip.open if suffix.endswith(".gz") else open
     for name, rows in (("Beauty", reviews), ("meta_Beauty", products)):
@@ -302,6 +310,10 @@ def test_amazon_reviews_2023(tmp_path, suffix):
     dataset = load_dataset(amazon_reviews(tmp_path / "shop", reviews, products, suffix))
     items = dataset.items.set_index("item_id")
     assert sorted(items.index) == ["A", "B"] and len(dataset.interactions) == 3 and dataset.language == "en"
+    if suffix == ".jsonl":  # one file packed, the other not
+        (tmp_path / "shop" / "meta_Beauty.jsonl.gz").write_bytes(gzip.compress((tmp_path / "shop" / "meta_Beauty.jsonl").read_bytes()))
+        (tmp_path / "shop" / "meta_Beauty.jsonl").unlink()
+        assert load_dataset(tmp_path / "shop").checksum() == dataset.checksum()
     assert items.loc["A", "text"] == "Soap A。mild。for hands" and items.loc["B", "text"] == "A brush."
     assert items.loc["A", "category"] == "Beauty|Soap" and "love" not in "".join(items["text"])
     assert set(dataset.interactions["timestamp"]) == {1_600_000_000} and len(dataset.positives()) == 2
@@ -312,6 +324,7 @@ def test_amazon_reviews_2023_bad_files(tmp_path):
     good = [review("u", "A"), review("v", "A")]
     cases = {
         "第 2 行不是 JSON": ([good[0], "{oops"], [product("A")]),
+        "第 2 行的 rating 或 timestamp 不是数": ([good[0], good[1] | {"rating": "five"}], [product("A")]),
         "第 1 行缺少 rating": ([good[0] | {"rating": None}], [product("A")]),
         "第 1 行缺少 parent_asin": (good, [{"title": "x"}]),
         "同一个品类": (good, [product("B")]),

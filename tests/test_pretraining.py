@@ -172,7 +172,7 @@ def test_corpus_and_pairs_from_files(tmp_path):
     assert read_corpus(tmp_path, {"a.txt.xz": "", "b.txt": ""}) == ["一句话", "ABC", "另一句"]
     with pytest.raises(DataError, match="校验和"):
         read_corpus(tmp_path, {"b.txt": "0" * 64})
-    with pytest.raises(DataError, match="没有 c.txt"):
+    with pytest.raises(DataError, match="找不到文件 .*c.txt"):
         read_corpus(tmp_path, {"c.txt": ""})
     (tmp_path / "p.csv").write_text('\ufeffs1,s2,label\n甲,"乙,丙",1\n丁,戊,0\n', encoding="utf-8")
     (tmp_path / "p.tsv").write_text('1\t\ufeff说"好"\t乙\t1\n2\t丙\t丁\t4.5\n', encoding="utf-8")

@@ -17,7 +17,7 @@ from textrec_utils.text import normalize
 def checked_file(path: Path, checksum: str) -> Path:
     """The path, if the file is there and has this SHA-256 ("" = any); else a DataError that says what to do."""
     if not path.is_file():
-        raise DataError(f"语料里没有 {path.name}：请用 --corpora 指出它所在的文件夹。")
+        raise DataError(f"找不到文件 {path}：请把它放到那里，或指出它所在的文件夹（--corpora）。")
     if checksum and sha256_of(path) != checksum:
         raise DataError(f"{path.name} 与配置里的校验和不符：换回原来的文件，或改配置里的 SHA-256。")
     return path

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -435,6 +436,8 @@ def _check_items(items: pd.DataFrame) -> pd.DataFrame:
         items["text"] = items["title"]
     items["text"] = items["text"].where(items["text"].str.strip() != "", items["title"])
     _refuse(items, items["text"].str.strip() == "", "title 和 text 都为空", "至少填一个")
+    if "published" in items.columns:
+        items["published"] = _seconds_of(items, "published")[0]
     return items
 
 
@@ -445,6 +448,24 @@ def _check_users(users: pd.DataFrame) -> pd.DataFrame:
     if "text" not in users.columns:
         users["text"] = ""
     return users
+
+
+def _seconds_of(table: pd.DataFrame, column: str) -> tuple[pd.Series, list[str]]:
+    """UTC seconds from a column of seconds, milliseconds or date words, and notes on what was converted."""
+    notes = []
+    number = pd.to_numeric(table[column], errors="coerce")
+    if number.isna().all():
+        dates = pd.to_datetime(table[column], errors="coerce", utc=True, format="mixed")
+        number = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+        notes.append(f"{column} 是日期文字，按 UTC 换算成秒")
+    bad = number.isna()
+    if bad.any():
+        wrong = f"{column} {table.loc[bad, column].iloc[0]!r} 读不懂"
+        _refuse(table, bad, wrong, "请用 UTC 秒数或 2014-03-21 06:11:00 这样的日期")
+    if number.median() > 1e11:
+        number = number / 1000
+        notes.append(f"{column} 像是毫秒，已除以 1000")
+    return number, notes
 
 
 def _check_interactions(table: pd.DataFrame, items: pd.DataFrame) -> tuple[pd.DataFrame, bool, list[str]]:
@@ -468,18 +489,8 @@ def _check_interactions(table: pd.DataFrame, items: pd.DataFrame) -> tuple[pd.Da
     has_time = "timestamp" in table.columns
     stamp = pd.Series(0, index=table.index, dtype="int64")
     if has_time:
-        number = pd.to_numeric(table["timestamp"], errors="coerce")
-        if number.isna().all():
-            dates = pd.to_datetime(table["timestamp"], errors="coerce", utc=True, format="mixed")
-            number = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
-            notes.append("timestamp 是日期文字，按 UTC 换算成秒")
-        bad = number.isna()
-        if bad.any():
-            wrong = f"timestamp {table.loc[bad, 'timestamp'].iloc[0]!r} 读不懂"
-            _refuse(table, bad, wrong, "请用 UTC 秒数或 2014-03-21 06:11:00 这样的日期")
-        if number.median() > 1e11:
-            number = number / 1000
-            notes.append("timestamp 像是毫秒，已除以 1000")
+        number, note = _seconds_of(table, "timestamp")
+        notes += note
         stamp = number.astype("int64")
     out = pd.DataFrame({"user_id": table["user_id"], "item_id": table["item_id"], "timestamp": stamp, "value": value})
     return out.astype({"value": float}), has_time, notes
@@ -592,23 +603,28 @@ def _load_amazon_reviews(folder: Path) -> Dataset:
     if len(metas) > 1:
         raise DataError(f"文件夹 {folder} 里有 {len(metas)} 个 meta_*.jsonl 文件，请每次只放一个品类。")
     meta = metas[0]
-    review = meta.with_name(meta.name.removeprefix("meta_"))
-    if not review.exists():
-        raise DataError(f"找不到 {meta.name} 对应的评论文件 {review}，请放在同一个文件夹里。")
+    name = meta.name.removeprefix("meta_")
+    review = next((p for p in (meta.with_name(name), *meta.parent.glob(name.split(".")[0] + ".jsonl*")) if p.exists()), None)
+    if review is None:
+        raise DataError(f"找不到 {meta.name} 对应的评论文件 {meta.with_name(name)}，请放在同一个文件夹里。")
     products: dict[str, tuple[str, str, str]] = {}
     for _, row in _json_lines(meta, "parent_asin"):
-        parts = [row.get("title") or "", *(row.get("features") or []), *(row.get("description") or [])]
+        lists = [row.get(field) or [] for field in ("features", "description")]
+        parts = [row.get("title") or "", *(p for field in lists for p in ([field] if isinstance(field, str) else field))]
         category = "|".join(row.get("categories") or [row.get("main_category") or ""])
         products[row["parent_asin"]] = (row.get("title") or "", "。".join(" ".join(p.split()) for p in parts if p), category)
     items = pd.DataFrame([(i, *fields) for i, fields in products.items()], columns=["item_id", "title", "text", "category"])
     silent = items["text"].str.strip() == ""
     known = set(items.loc[~silent, "item_id"])
     rows, lost = [], 0
-    for _, row in _json_lines(review, "user_id", "parent_asin", "rating", "timestamp"):
-        if row["parent_asin"] in known:
-            rows.append((row["user_id"], row["parent_asin"], int(row["timestamp"]) // 1000, float(row["rating"])))
-        else:
+    for number, row in _json_lines(review, "user_id", "parent_asin", "rating", "timestamp"):
+        if row["parent_asin"] not in known:
             lost += 1
+            continue
+        try:
+            rows.append((row["user_id"], row["parent_asin"], int(row["timestamp"]) // 1000, float(row["rating"])))
+        except (TypeError, ValueError):
+            raise DataError(f"{review} 第 {number} 行的 rating 或 timestamp 不是数，请改好或删掉该行。") from None
     if not rows:
         raise DataError(f"{review} 里没有一条评论的商品在 {meta.name} 里，请检查两个文件是不是同一个品类。")
     interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp", "value"])
@@ -640,7 +656,7 @@ def _json_lines(path: Path, *needed: str):
                 yield number, row
         except (json.JSONDecodeError, AttributeError):
             raise DataError(f"{path} 第 {number} 行不是 JSON 对象，请重新下载或删掉该行。") from None
-        except (EOFError, OSError, UnicodeDecodeError):
+        except (EOFError, OSError, zlib.error, UnicodeDecodeError):
             raise DataError(f"{path} 在第 {number} 行之后读不下去（压缩文件不完整或编码不是 UTF-8），请重新下载。") from None
 
 

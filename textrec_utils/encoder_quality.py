@@ -93,12 +93,13 @@ def neighbour_accuracy(vectors: np.ndarray, classes: np.ndarray, k: int = 10) ->
     """
     unit = _unit(center(np.asarray(vectors, dtype=np.float32)))
     names, code = np.unique(classes, return_inverse=True)
+    k = min(k, len(unit) - 1)
     hits = 0
     for start in range(0, len(unit), 1000):
         scores = unit[start : start + 1000] @ unit.T  # (block, texts)
         rows = np.arange(len(scores))
         scores[rows, start + rows] = -np.inf
-        near = np.argpartition(-scores, k, axis=1)[:, :k]
+        near = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         votes = np.zeros((len(scores), len(names)))
         for j in range(k):
             votes[rows, code[near[:, j]]] += 1 + 1e-3 * scores[rows, near[:, j]]
@@ -108,7 +109,7 @@ def neighbour_accuracy(vectors: np.ndarray, classes: np.ndarray, k: int = 10) ->
 
 @dataclass(frozen=True)
 class Masked:
-    """accuracy: share of masked 汉字 guessed right. loss: mean cross-entropy in nats over all masked tokens."""
+    """accuracy: share of masked 汉字 guessed right (NaN where the vocabulary has no single 汉字 to ask for). loss: mean cross-entropy in nats over all masked tokens."""
 
     accuracy: float
     loss: float
@@ -145,7 +146,7 @@ def masked_characters(model, tokenizer, texts: Sequence[str], rate: float = 0.15
         asked = han[truth]
         right += int((logits.argmax(-1) == truth)[asked].sum())
         count += int(asked.sum())
-    return Masked(right / max(count, 1), loss / max(tokens, 1), count)
+    return Masked(right / count if count else float("nan"), loss / max(tokens, 1), count)
 
 
 def speed_ratio(encoder: Encoder, texts: Sequence[str], rounds: int = 3) -> tuple[float, float]:
