@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from textrec_utils.baselines import unit_rows
 from textrec_utils.corpora import Pairs, checked_file, read_corpus, read_pairs
 from textrec_utils.datasets import project_data
 from textrec_utils.encoder import Encoder, center, load_pretrained, quiet_loading
@@ -68,7 +69,7 @@ LABELS = {
 
 def pair_cosines(encode: Callable[[list[str]], np.ndarray], pairs: Pairs) -> np.ndarray:
     """Cosine of each pair's two vectors, (pairs,). A zero vector has cosine 0 with all."""
-    left, right = (_unit(encode(side)) for side in (pairs.left, pairs.right))
+    left, right = (unit_rows(encode(side)) for side in (pairs.left, pairs.right))
     return (left * right).sum(1)
 
 
@@ -91,7 +92,7 @@ def neighbour_accuracy(vectors: np.ndarray, classes: np.ndarray, k: int = 10) ->
 
     A tie goes to the class whose members are nearer in sum. vectors: (texts, dim). classes: (texts,).
     """
-    unit = _unit(center(np.asarray(vectors, dtype=np.float32)))
+    unit = unit_rows(center(np.asarray(vectors, dtype=np.float32)))
     names, code = np.unique(classes, return_inverse=True)
     k = min(k, len(unit) - 1)
     hits = 0
@@ -205,7 +206,3 @@ def masked_language_model(name: str):
         if not any(a.endswith("ForMaskedLM") for a in config.architectures or []):
             return None
         return load_pretrained(name, AutoModelForMaskedLM).eval(), load_pretrained(name, AutoTokenizer)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from textrec_utils.baselines import Recommender
+from textrec_utils.baselines import Recommender, unit_rows
 from textrec_utils.cache import Cost, measure
 from textrec_utils.ranking import recommend
 from textrec_utils.splits import Split
@@ -228,7 +228,7 @@ def list_quality(ranked: np.ndarray, split: Split, k: int = 10, vectors: np.ndar
         "novelty": float(((information[safe] * there).sum(1) / filled).mean()),
     }
     if vectors is not None:
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        unit = unit_rows(vectors)
         similar = np.zeros(len(lists))
         for start in range(0, len(lists), 4096):  # blocks: (users, k, dim) of everybody would not fit
             block = unit[safe[start : start + 4096]] * there[start : start + 4096, :, None]

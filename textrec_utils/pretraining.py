@@ -28,10 +28,11 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from tqdm import tqdm
 
+from textrec_utils.baselines import unit_rows
 from textrec_utils.cache import cache_dir, sha256_of, write_atomic
 from textrec_utils.corpora import checked_file, read_corpus, read_pairs
 from textrec_utils.datasets import DataError
-from textrec_utils.encoder import Encoder, has_bf16, quiet_loading, weights_checksum
+from textrec_utils.encoder import Encoder, has_bf16, pool_mean, quiet_loading, weights_checksum
 from textrec_utils.encoder_quality import masked_characters, masked_language_model
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -247,9 +248,9 @@ def student_targets(vectors: np.ndarray, dim: int) -> np.ndarray:
     reduced to its `dim` strongest principal directions; a narrower one is filled up with zeros.
     vectors: (texts, teacher dim). Returns (texts, dim) float16.
     """
-    x = _unit_rows(vectors.astype(np.float32))
+    x = unit_rows(vectors.astype(np.float32))
     x = _principal(x - x.mean(axis=0), dim)
-    return _unit_rows(x).astype(np.float16)
+    return unit_rows(x).astype(np.float16)
 
 
 def teacher_embeddings(tokenizer, teacher: Encoder, dim: int, scale: float = 0.02) -> np.ndarray:
@@ -270,10 +271,6 @@ def teacher_embeddings(tokenizer, teacher: Encoder, dim: int, scale: float = 0.0
     out = np.random.default_rng(0).normal(scale=scale, size=(len(pieces), dim))  # pieces that the teacher can't read
     out[known] = rows * (scale / rows.std())
     return out.astype(np.float32)
-
-
-def _unit_rows(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
 
 
 def _principal(x: np.ndarray, dim: int) -> np.ndarray:
@@ -616,7 +613,7 @@ class Pretraining:
             logits = self.model.cls(hidden[row, column])  # (chosen, vocabulary): only where asked
             losses["mlm"] = F.cross_entropy(logits.float(), ids[row, column].to(self.device))
         if self.targets is not None and (stage.weights.get("cosine") or stage.weights.get("similarity")):
-            student = F.normalize(_mean(hidden, mask.to(self.device)), dim=-1)
+            student = F.normalize(pool_mean([hidden.float()], mask.to(self.device)), dim=-1)
             target = self.targets[torch.from_numpy(rows)].to(self.device).float()
             picked = torch.randint(0, len(self.targets), (self.config.bank,), generator=generator)
             losses["cosine"] = cosine_loss(student, target)
@@ -633,7 +630,8 @@ class Pretraining:
             [source.left[i] for i in rows] + [source.right[i] for i in rows], padding=True, truncation=True,
             max_length=self.config.max_length, return_tensors="pt",
         )  # fmt: skip
-        vectors = _mean(self._hidden(batch["input_ids"], batch["attention_mask"]), batch["attention_mask"].to(self.device))
+        hidden = self._hidden(batch["input_ids"], batch["attention_mask"])
+        vectors = pool_mean([hidden.float()], batch["attention_mask"].to(self.device))
         return cosent_loss(vectors[: len(rows)], vectors[len(rows) :], torch.from_numpy(source.label[rows]).to(self.device))
 
     def _hidden(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -666,12 +664,6 @@ class Pretraining:
         sums = "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names)
         write_atomic(folder / "SHA256SUMS", sums.encode())
         return folder
-
-
-def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over the tokens that mask marks, in float32: (batch, tokens, dim) → (batch, dim)."""
-    weight = mask.unsqueeze(-1).float()
-    return (hidden.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 def _schedule(step: int, stage: Stage) -> float:
