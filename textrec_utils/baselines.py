@@ -153,7 +153,7 @@ class BPR(Recommender):
 
     def fit(self, split: Split) -> "BPR":
         import torch
-        from torch.nn.functional import logsigmoid
+        from torch.nn.functional import embedding, logsigmoid
 
         generator = torch.Generator().manual_seed(self.seed)
         pairs = torch.tensor(split.train[["user", "item"]].to_numpy())
@@ -171,7 +171,8 @@ class BPR(Recommender):
                 negative = torch.randint(split.n_items, (len(rows),), generator=generator)
                 while (wrong := liked[user, negative]).any():
                     negative[wrong] = torch.randint(split.n_items, (int(wrong.sum()),), generator=generator)
-                u, i, j = users[user], items[positive], items[negative]  # (batch, factors)
+                # (batch, factors); not users[user]: its gradient is summed in an order that threads decide
+                u, i, j = embedding(user, users), embedding(positive, items), embedding(negative, items)
                 loss = -logsigmoid((u * (i - j)).sum(1)).mean()
                 loss = loss + self.regularization * (u**2 + i**2 + j**2).sum(1).mean()
                 optimizer.zero_grad()
