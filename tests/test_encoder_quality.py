@@ -1,13 +1,18 @@
 """The measures of an encoder: right by brute force, and the shipped model's figures guarded."""
 
+import json
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors import safe_open
 
 from textrec_utils.corpora import Pairs
 from textrec_utils.course import main
+from textrec_utils.datasets import DataError, project_data
 from textrec_utils.encoder_quality import (
     auc,
+    evaluate_encoder,
     evaluate_vectors,
     masked_characters,
     masked_language_model,
@@ -56,6 +61,12 @@ def test_neighbour_accuracy_by_brute_force():
     assert right / 150 > 0.6
 
 
+def test_headlines_without_a_class_are_told_by_line(tmp_path):
+    (tmp_path / "headlines_dev.tsv").write_text("标题\t1\n没有类别\n", encoding="utf-8")
+    with pytest.raises(DataError, match="第 2 行没有制表符"):
+        read_eval_sets(tmp_path)
+
+
 def test_empty_texts_have_cosine_zero():
     pairs = Pairs("x", ["", "甲"], ["甲", "甲"], np.array([0.0, 1.0]))
     assert pair_cosines(lambda texts: np.array([[float(len(t)), 0] for t in texts]), pairs).tolist() == [0, 1]
@@ -100,9 +111,36 @@ def test_any_function_from_texts_to_vectors_is_measured(sets):
     assert 0 < row["similarity"] < 0.5 and row["paraphrase"] < 0.75 and 0.2 < row["titles"] < 0.6
 
 
+# What `textrec eval-encoder mini-bert-zh` prints for the weights in SHA256SUMS; see the model card.
+SHIPPED = {"similarity": 0.6885, "paraphrase": 0.5299, "titles": 0.724, "masked": 0.2669}
+
+
+def test_shipped_model_keeps_its_marks(sets):
+    row = evaluate_encoder("mini-bert-zh", sets)
+    assert {name: row[name] for name in SHIPPED} == pytest.approx(SHIPPED, abs=0.005)  # float32 on other processors
+    untrained = masked_characters(*untrained_like("mini-bert-zh"), sets.sentences)
+    assert row["masked"] > 20 * untrained.accuracy and row["masked_loss"] < untrained.loss - 2
+
+
+def untrained_like(name):
+    from transformers import BertForMaskedLM
+
+    model, tokenizer = masked_language_model(name)
+    return BertForMaskedLM(model.config).eval(), tokenizer
+
+
+def test_shipped_model_is_small():
+    folder = project_data() / "models" / "mini-bert-zh"
+    config = json.loads((folder / "config.json").read_text())
+    assert [config[k] for k in ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")] == [4, 312, 12, 1200]
+    assert sum(p.stat().st_size for p in folder.iterdir()) <= 20e6
+    with safe_open(folder / "model.safetensors", "pt") as f:
+        assert {str(f.get_tensor(name).dtype) for name in f.keys()} == {"torch.float16"}  # noqa: SIM118 - not a dict
+
+
 def test_command_prints_the_table():
-    done = CliRunner().invoke(main, ["eval-encoder", "mini-bert-zh"])
+    done = CliRunner().invoke(main, ["eval-encoder", "mini-bert-zh", "--speed"])
     assert done.exit_code == 0, done.output
-    assert "Spearman" in done.output and "300 对问句" in done.output
+    assert "Spearman" in done.output and "300 对问句" in done.output and "几倍快" in done.output
     wrong = CliRunner().invoke(main, ["eval-encoder", "no-such-model"])
     assert wrong.exit_code == 2 and "三个办法" in wrong.output

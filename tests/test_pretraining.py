@@ -1,5 +1,6 @@
 """Pretraining: corruption and losses by the book, a run that survives any stop, adapted checkpoints that load."""
 
+import copy
 import json
 import lzma
 import math
@@ -17,13 +18,14 @@ from textrec_utils.cache import sha256_of
 from textrec_utils.corpora import read_corpus, read_pairs
 from textrec_utils.course import main
 from textrec_utils.datasets import DataError, load_film_texts
-from textrec_utils.encoder import Encoder, weights_checksum
+from textrec_utils.encoder import Encoder, pool_mean, weights_checksum
 from textrec_utils.pretraining import (
     SPECIAL,
     PretrainConfig,
     Pretraining,
     Stage,
     adapt_to_texts,
+    center_output,
     cosent_loss,
     cosine_loss,
     join_texts,
@@ -176,6 +178,8 @@ def test_corpus_and_pairs_from_files(tmp_path):
         read_corpus(tmp_path, {"c.txt": ""})
     (tmp_path / "p.csv").write_text('\ufeffs1,s2,label\n甲,"乙,丙",1\n丁,戊,0\n', encoding="utf-8")
     (tmp_path / "p.tsv").write_text('1\t\ufeff说"好"\t乙\t1\n2\t丙\t丁\t4.5\n', encoding="utf-8")
+    (tmp_path / "line.tsv").write_text("甲\u2028乙\t丙\t1\n", encoding="utf-8")  # a line separator is no end of line
+    assert read_pairs(tmp_path / "line.tsv").right == ["丙"]
     assert read_pairs(tmp_path / "p.csv").right == ["乙,丙", "戊"]
     assert read_pairs(tmp_path / "p.tsv").left == ['说"好"', "丙"] and read_pairs(tmp_path / "p.tsv").label.tolist() == [1, 4.5]
     (tmp_path / "bad.tsv").write_text("甲\t乙\t1\n甲\t乙\t高\n", encoding="utf-8")
@@ -278,6 +282,26 @@ def test_interrupted_run_goes_on_as_if_nothing_happened(finished, corpora, tmp_p
     assert torch.equal(weights(again), weights(finished))
 
 
+def test_clean_texts_alone_meet_the_teacher(finished, corpora, tmp_path, monkeypatch):
+    for name in ("teacher.f16", "teacher.json", "vocab.txt"):
+        (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
+    run = Pretraining(configured(), corpora, tmp_path, progress=False)
+    stage = Stage("clean", 1, 1e-3, mask_rate=0.9, clean=0.25, weights={"mlm": 1.0, "cosine": 1.0, "similarity": 1.0})
+    seen, hidden = [], run._hidden
+    monkeypatch.setattr(run, "_hidden", lambda ids, mask: seen.append(ids) or hidden(ids, mask))
+    rows = np.arange(32)
+    losses = run._text_losses(stage, rows, torch.Generator().manual_seed(0))
+    clean = (seen[0] == run.tokens.batch(rows)[0]).all(1)
+    assert clean.sum() == 8
+    run.targets[torch.from_numpy(rows)[~clean]] = 0  # what the masked texts should be like is never asked
+    again = run._text_losses(stage, rows, torch.Generator().manual_seed(0))
+    assert again["cosine"] == losses["cosine"] and again["mlm"] == losses["mlm"]
+    run.targets[torch.from_numpy(rows)[clean]] = 0
+    assert run._text_losses(stage, rows, torch.Generator().manual_seed(0))["cosine"] != losses["cosine"]
+    with pytest.raises(DataError, match="clean"):
+        Stage("clean", 1, 1e-3, clean=1.0)
+
+
 def test_distillation_alone_is_resumed_too(finished, corpora, tmp_path):
     stages = (Stage("distil", 4, 1e-3, batch_size=32, weights={"cosine": 1.0}),)
     for name in ("teacher.f16", "teacher.json", "vocab.txt"):
@@ -292,7 +316,7 @@ def test_distillation_alone_is_resumed_too(finished, corpora, tmp_path):
     ("changes", "sentence"),
     [
         ({"teacher": ""}, "没有 teacher"), ({"pairs": {}}, r"没有 \[pairs\]"), ({"max_length": 600}, "max_position_embeddings"),
-        ({"stages": (Stage("empty", 1, 1e-3),)}, "权重大于 0"),
+        ({"stages": (Stage("empty", 1, 1e-3),)}, "权重大于 0"), ({"center": "gone.tsv"}, "center 是 gone.tsv"),
     ],
 )  # fmt: skip
 def test_stages_that_ask_for_what_is_not_there(corpora, tmp_path, changes, sentence):
@@ -300,13 +324,17 @@ def test_stages_that_ask_for_what_is_not_there(corpora, tmp_path, changes, sente
         Pretraining(configured(**changes), corpora, tmp_path, progress=False)
 
 
-def test_later_stages_may_change_but_not_what_was_done(finished, corpora):
+def test_later_stages_may_change_but_not_what_was_done(finished, corpora, tmp_path):
     first, last = configured().stages
     longer = configured(stages=(first, last, Stage("more", 2, 1e-4, batch_size=32, weights={"mlm": 1.0})))
     assert Pretraining(longer, corpora, finished.folder, progress=False).step == 64
     before = (finished.folder / "teacher.f16").read_bytes()
     with pytest.raises(DataError, match="另一份配置"):
         Pretraining(configured(seed=1), corpora, finished.folder, progress=False)
+    (tmp_path / "films.txt").write_text((corpora / "films.txt").read_text(encoding="utf-8") + "\n多出来的一句", encoding="utf-8")
+    (tmp_path / "pairs.tsv").write_bytes((corpora / "pairs.tsv").read_bytes())
+    with pytest.raises(DataError, match="另外的语料"):
+        Pretraining(configured(), tmp_path, finished.folder, progress=False)
     assert (finished.folder / "teacher.f16").read_bytes() == before  # hours of work are not thrown away
 
 
@@ -338,6 +366,18 @@ def test_export_is_a_checkpoint_for_everybody(finished, tmp_path):
     head = AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32)
     kept, trained = (m.cls.predictions.transform.dense.weight.detach().numpy() for m in (head, finished.model))
     assert kept == pytest.approx(trained, abs=1e-3)
+
+
+def test_centring_moves_the_vectors_but_no_guess(finished):
+    model = copy.deepcopy(finished.model).eval()
+    ids, mask = finished.tokens.batch(np.arange(50))
+    with torch.no_grad():
+        before, pooled = model(input_ids=ids, attention_mask=mask).logits, pool_mean([model.bert(ids, mask).last_hidden_state], mask)
+        center_output(model, finished.tokenizer, finished.texts[:50])
+        assert torch.allclose(model(input_ids=ids, attention_mask=mask).logits, before, atol=1e-3)
+        moved = pool_mean([model.bert(ids, mask).last_hidden_state], mask)
+    assert moved.mean(0).abs().max() < 1e-4 < pooled.mean(0).abs().max()
+    assert torch.allclose(moved, pooled - pooled.mean(0), atol=1e-4)
 
 
 def test_too_small_a_corpus(corpora, tmp_path):
@@ -375,6 +415,11 @@ def test_train_masked_lm_learns(sentences):
     assert [row["step"] for row in curve] == [0, 20, 40] and math.isnan(curve[0]["train_loss"])
     assert curve[0]["held_out_loss"] == pytest.approx(math.log(len(tokenizer)), abs=0.3)  # it knows nothing yet
     assert curve[-1]["held_out_loss"] < curve[0]["held_out_loss"] - 0.5
+
+
+def test_train_masked_lm_wants_texts():
+    with pytest.raises(DataError, match="没有可训练的文本"):
+        train_masked_lm(None, None, [], steps=1)
 
 
 def test_adapted_checkpoint_is_kept_and_checked(sentences, tmp_path, monkeypatch):

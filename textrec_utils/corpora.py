@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import lzma
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +54,13 @@ def read_pairs(path: Path | str, checksum: str = "") -> Pairs:
     Raises DataError with file and line where a label is no number.
     """
     path = checked_file(Path(path), checksum)
-    text = path.read_text(encoding="utf-8-sig").replace("\ufeff", "")
-    rows = csv.reader(text.splitlines(), delimiter="," if path.suffix == ".csv" else "\t", quoting=csv.QUOTE_MINIMAL if path.suffix == ".csv" else csv.QUOTE_NONE)
+    # Only line ends end a line: str.splitlines() would also cut at U+2028 and its kind, which texts from the web hold.
+    text = io.StringIO(path.read_text(encoding="utf-8-sig").replace("\ufeff", ""))
+    style = {"delimiter": ","} if path.suffix == ".csv" else {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    rows = csv.reader(text, **style)
     left, right, label = [], [], []
-    for number, row in enumerate(rows, 1):
+    for row in rows:
+        number = rows.line_num
         if len(row) < 3:
             raise DataError(f"{path.name} 第 {number} 行只有 {len(row)} 列：要有句子、句子、分数三列。")
         try:

@@ -534,15 +534,10 @@ def eval_encoder(names: tuple[str, ...], corpora: str | None, prefix: str, bf16:
     """给编码器打分：句子相似、同义问句、标题归类、猜字。"""
     import pandas as pd
 
-    from textrec_utils.encoder import Encoder
-    from textrec_utils.encoder_quality import LABELS, evaluate_encoder, read_eval_sets, speed_ratio
+    from textrec_utils.encoder_quality import LABELS, evaluate_encoder, read_eval_sets
 
     sets = read_eval_sets(corpora)
-    rows = {}
-    for name in names:
-        rows[name] = evaluate_encoder(name, sets, prefix=prefix, bf16=bf16)
-        if speed:
-            rows[name] |= dict(zip(("speed", "ratio"), speed_ratio(Encoder(name, prefix=prefix, bf16=bf16), sets.titles[:1024])))
+    rows = {name: evaluate_encoder(name, sets, prefix=prefix, bf16=bf16, speed=speed) for name in names}
     click.echo(f"测试集：{sets.name}（{len(sets.similarity.left):,} 对句子、{len(sets.paraphrase.left):,} 对问句、{len(sets.titles):,} 个标题）")
     click.echo(pd.DataFrame(rows).rename(LABELS).to_string(float_format=lambda v: f"{v:.4g}"))
 

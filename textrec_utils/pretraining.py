@@ -45,7 +45,10 @@ class Stage:
     """One stretch of training: so many steps with these losses.
 
     weights: of the losses `mlm`, `cosine`, `similarity` (both to the teacher) and `pairs`; 0 leaves one out.
-    mask_rate: share of the tokens hidden from the model. Learning rate: linear warm-up over `warm_up_steps`,
+    mask_rate: share of the tokens hidden from the model. clean: share of each batch's texts that stay unmasked; where
+    it is above 0 only they are compared with the teacher, since later nobody hands the encoder masked texts (0: the
+    teacher is compared with masked texts too, which teaches both from every text but vectors of the wrong input).
+    Learning rate: linear warm-up over `warm_up_steps`,
     then a line to `final_share` of the peak. A long first stage at a constant rate (final_share = 1) may be made
     longer later, without spoiling what was done: only the last, decaying stage must wait for it.
     """
@@ -56,6 +59,7 @@ class Stage:
     batch_size: int = 128
     pair_batch: int = 64
     mask_rate: float = 0.15
+    clean: float = 0.0
     warm_up_steps: int = 0
     final_share: float = 0.0
     weights: dict[str, float] = field(default_factory=dict)
@@ -64,6 +68,8 @@ class Stage:
         unknown = set(self.weights) - {"mlm", "cosine", "similarity", "pairs"}
         if unknown:
             raise DataError(f"阶段 {self.name} 的 weights 里没有 {'、'.join(sorted(unknown))}；有 mlm、cosine、similarity、pairs。")
+        if not 0 <= self.clean < 1:
+            raise DataError(f"阶段 {self.name} 的 clean 是 {self.clean}：它是不遮的文本所占的比例，从 0 到 1（不含 1）。")
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,8 @@ class PretrainConfig:
     """What a pretraining run depends on; `read_config` reads it from a TOML file.
 
     corpus: text files (one sentence a line, .xz allowed) under the corpora folder, with their SHA-256.
-    pairs: files of labelled sentence pairs, likewise. model: fields of `transformers.BertConfig`.
+    pairs: files of labelled sentence pairs, likewise. center: the one of them whose sentences' mean vector the exported
+    model has taken away ("": a sample of the corpus). model: fields of `transformers.BertConfig`.
     teacher: name or folder of any encoder that `Encoder` takes; empty for masked language modelling alone.
     vocabulary: a vocab.txt to use as it is, beside the config file; empty: one is trained.
     joined: this many long texts are made by joining sentences, so that late positions are trained too.
@@ -90,6 +97,7 @@ class PretrainConfig:
     teacher: str = ""
     teacher_prefix: str = ""
     pairs: dict[str, str] = field(default_factory=dict)
+    center: str = ""
     bank: int = 2048
     temperature: float = 0.05
     weight_decay: float = 0.01
@@ -123,6 +131,8 @@ def _check(config: PretrainConfig, teacher: str = "") -> None:
             raise DataError(f"阶段 {stage.name} 要向教师蒸馏，配置里却没有 teacher：给一个编码器的名字或文件夹，或把 cosine、similarity 设为 0。")
         if "pairs" in asked and not config.pairs:
             raise DataError(f"阶段 {stage.name} 要用句对，配置里却没有 [pairs]：补上文件，或把 pairs 设为 0。")
+    if config.center and config.center not in config.pairs:
+        raise DataError(f"center 是 {config.center}，[pairs] 里却没有这个文件：改成其中一个，或删去 center。")
     if config.max_length > config.model.get("max_position_embeddings", 512):
         raise DataError(f"max_length = {config.max_length} 超过了模型的位置上限 max_position_embeddings：改小前者或改大后者。")
 
@@ -219,7 +229,7 @@ def _merged_pieces(words: dict[str, int], room: int, min_frequency: int) -> list
 
 def teacher_vectors(texts: Sequence[str], teacher: Encoder, folder: Path, *, progress: bool = True) -> np.ndarray:
     """The teacher's vectors of all texts, (texts, teacher dim) float16, kept in `folder` and continued after a stop."""
-    key = sha256_of("\0".join([teacher.fingerprint, teacher.prefix, teacher.pooling, *texts]).encode())
+    key = _data_key(texts, teacher)
     path, note = folder / "teacher.f16", folder / "teacher.json"
     done = 0
     if path.exists() and note.exists():
@@ -239,6 +249,11 @@ def teacher_vectors(texts: Sequence[str], teacher: Encoder, folder: Path, *, pro
             write_atomic(note, json.dumps({"key": key, "done": done}).encode())
             bar.update(len(part))
     return np.asarray(store)
+
+
+def _data_key(texts: Sequence[str], teacher: Encoder | None) -> str:
+    """Checksum of what a run learns from: the texts, and which encoder's vectors of them."""
+    return sha256_of("\0".join([*([teacher.fingerprint, teacher.prefix, teacher.pooling] if teacher else []), *texts]).encode())
 
 
 def student_targets(vectors: np.ndarray, dim: int) -> np.ndarray:
@@ -463,9 +478,11 @@ class Pretraining:
 
     def _targets(self, teacher: str) -> torch.Tensor | None:
         if not teacher or not any(s.weights.get("cosine") or s.weights.get("similarity") for s in self.config.stages):
+            self._refuse_other_data(None)
             return None
         bf16 = self.device == "cpu" and has_bf16() or self.device.startswith("cuda")
         encoder = Encoder(teacher, prefix=self.config.teacher_prefix, max_length=self.config.max_length, device=self.device, bf16=bf16)
+        self._refuse_other_data(encoder)  # before hours of teacher's work are overwritten
         start = teacher_embeddings(self.tokenizer, encoder, self.model.config.hidden_size)
         with torch.no_grad():
             self.model.get_input_embeddings().weight.copy_(torch.from_numpy(start))
@@ -489,6 +506,16 @@ class Pretraining:
                 if json.loads(f.metadata()["run"])["key"] != self._key():
                     raise DataError(f"{self.folder} 里的检查点属于另一份配置：换一个 --out 文件夹，或删去 {self._checkpoint.name}。")
 
+    def _refuse_other_data(self, teacher: Encoder | None) -> None:
+        """The configuration need not hold checksums of its files, and names its teacher only by name."""
+        self.data = _data_key(self.texts, teacher)
+        if self._checkpoint.exists():
+            with safe_open(self._checkpoint, "pt") as f:
+                if json.loads(f.metadata()["run"]).get("data", self.data) != self.data:
+                    raise DataError(
+                        f"{self.folder} 里的检查点是用另外的语料或教师训练的：换回原来的，或换一个 --out 文件夹，或删去 {self._checkpoint.name}。"
+                    )
+
     def _resume(self) -> None:
         if not self._checkpoint.exists():
             return
@@ -506,7 +533,7 @@ class Pretraining:
     def _key(self) -> str:
         """Checksum of the configuration less its stages, which may be changed or added while they lie ahead."""
         config = dataclasses.asdict(self.config)
-        del config["stages"], config["vocabulary"]  # the vocabulary in use stands in the folder
+        del config["stages"], config["vocabulary"], config["center"]  # the vocabulary in use stands in the folder
         return sha256_of(json.dumps(config, sort_keys=True).encode())
 
     def save_checkpoint(self) -> None:
@@ -516,7 +543,7 @@ class Pretraining:
         for number, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
             for name, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value).cpu()
-        meta = {"key": self._key(), "step": self.step, "seconds": self.seconds, "curve": self.curve}
+        meta = {"key": self._key(), "data": self.data, "step": self.step, "seconds": self.seconds, "curve": self.curve}
         write_atomic(self._checkpoint, save(tensors, {"run": json.dumps(meta)}))
 
     # ---- training
@@ -600,9 +627,12 @@ class Pretraining:
 
     def _text_losses(self, stage: Stage, rows: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
         ids, mask = self.tokens.batch(rows)
-        inputs = ids
+        inputs, compared = ids, torch.arange(len(rows))
         if stage.weights.get("mlm"):
             maskable = ~self.special[ids]
+            if stage.clean:
+                compared = torch.randperm(len(rows), generator=generator)[: max(1, int(stage.clean * len(rows)))]
+                maskable[compared] = False
             inputs, chosen = mask_tokens(ids, maskable, stage.mask_rate, self.tokenizer.mask_token_id, len(self.tokenizer), generator)
         hidden = self._hidden(inputs, mask)  # (batch, tokens, dim)
         losses = {}
@@ -613,8 +643,8 @@ class Pretraining:
             logits = self.model.cls(hidden[row, column])  # (chosen, vocabulary): only where asked
             losses["mlm"] = F.cross_entropy(logits.float(), ids[row, column].to(self.device))
         if self.targets is not None and (stage.weights.get("cosine") or stage.weights.get("similarity")):
-            student = F.normalize(pool_mean([hidden.float()], mask.to(self.device)), dim=-1)
-            target = self.targets[torch.from_numpy(rows)].to(self.device).float()
+            student = F.normalize(pool_mean([hidden[compared].float()], mask[compared].to(self.device)), dim=-1)
+            target = self.targets[torch.from_numpy(rows)[compared]].to(self.device).float()
             picked = torch.randint(0, len(self.targets), (self.config.bank,), generator=generator)
             losses["cosine"] = cosine_loss(student, target)
             with torch.autocast(self.device.split(":")[0], enabled=False):
@@ -623,16 +653,15 @@ class Pretraining:
 
     def _pair_loss(self, stage: Stage) -> torch.Tensor:
         rng = np.random.default_rng((self.config.seed, 7, self.step))
-        share = np.sqrt([len(p.left) for p in self.pairs])
-        source = self.pairs[rng.choice(len(self.pairs), p=share / share.sum())]
+        source = self.pairs[rng.integers(len(self.pairs))]  # each source equally often: the small one has graded labels
         rows = rng.integers(0, len(source.left), stage.pair_batch)
         batch = self.tokenizer(
             [source.left[i] for i in rows] + [source.right[i] for i in rows], padding=True, truncation=True,
-            max_length=self.config.max_length, return_tensors="pt",
+            max_length=self.config.max_length, pad_to_multiple_of=8, return_tensors="pt",  # few shapes, see _Tokens.batch
         )  # fmt: skip
         hidden = self._hidden(batch["input_ids"], batch["attention_mask"])
         vectors = pool_mean([hidden.float()], batch["attention_mask"].to(self.device))
-        return cosent_loss(vectors[: len(rows)], vectors[len(rows) :], torch.from_numpy(source.label[rows]).to(self.device))
+        return cosent_loss(vectors[: len(rows)], vectors[len(rows) :], torch.from_numpy(source.label[rows]).float().to(self.device))
 
     def _hidden(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return self.model.bert(input_ids=ids.to(self.device), attention_mask=mask.to(self.device)).last_hidden_state
@@ -652,7 +681,12 @@ class Pretraining:
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        model = copy.deepcopy(self.model).cpu()
+        model = copy.deepcopy(self.model).cpu().eval()
+        typical = self.texts[:: max(1, len(self.texts) // 10_000)]
+        if self.config.center:
+            source = self.pairs[list(self.config.pairs).index(self.config.center)]
+            typical = [*source.left, *source.right]
+        center_output(model, self.tokenizer, typical)
         # Readers who fine-tune expect BERT's usual dropout; we trained without, having few passes over the texts.
         model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.1
         with quiet_loading():
@@ -674,6 +708,24 @@ def _schedule(step: int, stage: Stage) -> float:
     return 1 - (1 - stage.final_share) * (step - warm) / max(1, stage.steps - warm)
 
 
+@torch.no_grad()
+def center_output(model, tokenizer, texts: Sequence[str]) -> None:
+    """Move a `BertForMaskedLM` in place so that the mean-pooled vectors of these texts have mean 0.
+
+    Taking a vector away from every token's output takes it away from their mean; the output's last operation adds
+    a bias, so the bias can carry it. The language-model head gets it back in its own bias: guesses stay as they were.
+    """
+    tokens = _Tokens(tokenizer, sorted(texts, key=len), model.config.max_position_embeddings)
+    total = 0
+    for start in range(0, len(texts), 256):
+        ids, mask = tokens.batch(np.arange(start, min(start + 256, len(texts))))
+        total = total + pool_mean([model.bert(input_ids=ids, attention_mask=mask).last_hidden_state], mask).sum(0)
+    mean = total / len(texts)
+    model.bert.encoder.layer[-1].output.LayerNorm.bias -= mean
+    head = model.cls.predictions.transform.dense
+    head.bias += head.weight @ mean
+
+
 # ---------------------------------------------------------------- going on from a checkpoint
 
 
@@ -686,7 +738,12 @@ def train_masked_lm(
     model, tokenizer: any `...ForMaskedLM` and its tokenizer. every: measure `held_out` after that many steps
     (and before the first). AdamW, linear warm-up over a tenth of the steps, then linear decay.
     Returns the curve: step, mean training loss since the last row, held-out loss and accuracy.
+    Works where the model is (model.to("cuda") first for a GPU). Dropout draws from torch's own generator.
+    Raises DataError without texts.
     """
+    if not len(texts):
+        raise DataError("没有可训练的文本：texts 是空的。")
+    device = next(model.parameters()).device
     tokens = _Tokens(tokenizer, texts, max_length)
     special = torch.zeros(len(tokenizer), dtype=torch.bool)
     special[tokenizer.all_special_ids] = True
@@ -715,7 +772,7 @@ def train_masked_lm(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * _schedule(step, stage)
         model.train()
-        loss = F.cross_entropy(_logits(model, inputs, mask, chosen), ids[chosen])
+        loss = F.cross_entropy(_logits(model, inputs.to(device), mask.to(device), chosen.to(device)), ids[chosen].to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
