@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with Ctrl-C ignored
 collect_ignore = ["make_rectools_figures.py"]  # needs RecTools, which lives in a venv of its own
 
 from textrec_utils.datasets import Dataset, load_dataset  # noqa: E402

@@ -158,8 +158,8 @@ def test_student_targets_keep_the_teachers_neighbourhoods():
 def test_teacher_embeddings_begin_with_what_the_teacher_knows(sentences):
     teacher = Encoder("mini-bert-zh")
     tokenizer = train_wordpiece([*sentences, "㕛", "㕛"], 3000)
-    table = teacher_embeddings(tokenizer, teacher, 48)
-    assert table.shape == (len(tokenizer), 48) and table.std() == pytest.approx(0.02, rel=0.2)
+    table = teacher_embeddings(tokenizer, teacher, 128)
+    assert table.shape == (len(tokenizer), 128) and table.std() == pytest.approx(0.02, rel=0.2)
     own, theirs = tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
     words = [w for w in own if w in theirs and len(w) == 1][:300]
     full = teacher.model.get_input_embeddings().weight.detach().numpy()[[theirs[w] for w in words]]
@@ -348,7 +348,8 @@ def test_teacher_vectors_go_on_where_they_stopped(finished, corpora, tmp_path):
     (tmp_path / "teacher.f16").write_bytes(data)
     (tmp_path / "teacher.json").write_text(json.dumps(note | {"done": 100}))
     run = Pretraining(configured(), corpora, tmp_path, progress=False)
-    assert torch.allclose(run.targets.float(), finished.targets.float(), atol=0.02)
+    ours, theirs = (r.targets.float() for r in (run, finished))  # a weak direction's sign may turn, cosines may not
+    assert torch.allclose(ours @ ours.T, theirs @ theirs.T, atol=0.02)
     assert (tmp_path / "teacher.f16").read_bytes()[: 100 * row] == data[: 100 * row]  # what was done stays
     (tmp_path / "teacher.json").write_text(json.dumps(note | {"key": "of other texts"}))
     Pretraining(configured(), corpora, tmp_path, progress=False)
