@@ -123,6 +123,13 @@ class Masked:
     characters: int
 
 
+def special_pieces(tokenizer) -> torch.Tensor:
+    """(vocabulary,) bool: True for [PAD], [CLS] and the like, which are never hidden."""
+    special = torch.zeros(len(tokenizer), dtype=torch.bool)
+    special[tokenizer.all_special_ids] = True
+    return special
+
+
 def masked_characters(model, tokenizer, texts: Sequence[str], rate: float = 0.15, seed: int = 0, batch_size: int = 64) -> Masked:
     """Hide `rate` of the tokens behind [MASK] and let a masked language model guess them.
 
@@ -133,8 +140,7 @@ def masked_characters(model, tokenizer, texts: Sequence[str], rate: float = 0.15
     han = torch.zeros(len(tokenizer), dtype=torch.bool)
     for piece, i in tokenizer.get_vocab().items():
         han[i] = len(piece) == 1 and bool(HAN.match(piece))
-    special = torch.zeros(len(tokenizer), dtype=torch.bool)
-    special[tokenizer.all_special_ids] = True
+    special = special_pieces(tokenizer)
     right = count = tokens = 0
     loss = 0.0
     device = next(model.parameters()).device

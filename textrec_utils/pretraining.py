@@ -33,7 +33,7 @@ from textrec_utils.cache import cache_dir, sha256_of, write_atomic
 from textrec_utils.corpora import checked_file, read_corpus, read_pairs
 from textrec_utils.datasets import DataError
 from textrec_utils.encoder import Encoder, has_bf16, pool_mean, quiet_loading, weights_checksum
-from textrec_utils.encoder_quality import masked_characters, masked_language_model
+from textrec_utils.encoder_quality import masked_characters, masked_language_model, special_pieces
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -444,8 +444,7 @@ class Pretraining:
         self.held_out = sentences[cut:]
         self.texts = sentences[:cut] + join_texts(sentences[:cut], config.joined, config.seed)
         self.tokenizer = self._tokenizer(sentences[:cut])
-        self.special = torch.zeros(len(self.tokenizer), dtype=torch.bool)
-        self.special[self.tokenizer.all_special_ids] = True
+        self.special = special_pieces(self.tokenizer)
         self.tokens = _Tokens(self.tokenizer, self.texts, config.max_length)
         self.pairs = [read_pairs(Path(corpora) / name, checksum) for name, checksum in config.pairs.items()]
         torch.manual_seed(config.seed)
@@ -499,28 +498,30 @@ class Pretraining:
     def _checkpoint(self) -> Path:
         return self.folder / "checkpoint.safetensors"
 
+    def _kept(self) -> dict:
+        """What the folder's checkpoint says of its run; empty where there is no checkpoint."""
+        if not self._checkpoint.exists():
+            return {}
+        with safe_open(self._checkpoint, "pt") as f:
+            return json.loads(f.metadata()["run"])
+
     def _refuse_other_runs(self) -> None:
         """Before anything is computed: a folder with another run's checkpoint is left as it is."""
-        if self._checkpoint.exists():
-            with safe_open(self._checkpoint, "pt") as f:
-                if json.loads(f.metadata()["run"])["key"] != self._key():
-                    raise DataError(f"{self.folder} 里的检查点属于另一份配置：换一个 --out 文件夹，或删去 {self._checkpoint.name}。")
+        key = self._key()
+        if self._kept().get("key", key) != key:
+            raise DataError(f"{self.folder} 里的检查点属于另一份配置：换一个 --out 文件夹，或删去 {self._checkpoint.name}。")
 
     def _refuse_other_data(self, teacher: Encoder | None) -> None:
         """The configuration need not hold checksums of its files, and names its teacher only by name."""
         self.data = _data_key(self.texts, teacher)
-        if self._checkpoint.exists():
-            with safe_open(self._checkpoint, "pt") as f:
-                if json.loads(f.metadata()["run"]).get("data", self.data) != self.data:
-                    raise DataError(
-                        f"{self.folder} 里的检查点是用另外的语料或教师训练的：换回原来的，或换一个 --out 文件夹，或删去 {self._checkpoint.name}。"
-                    )
+        if self._kept().get("data", self.data) != self.data:
+            raise DataError(f"{self.folder} 里的检查点是用另外的语料或教师训练的：换回原来的，或换一个 --out 文件夹，或删去 {self._checkpoint.name}。")
 
     def _resume(self) -> None:
-        if not self._checkpoint.exists():
+        meta = self._kept()
+        if not meta:
             return
         with safe_open(self._checkpoint, "pt") as f:
-            meta = json.loads(f.metadata()["run"])
             tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a dict
         self.model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model.")}, strict=False)
         for number, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
@@ -745,8 +746,7 @@ def train_masked_lm(
         raise DataError("没有可训练的文本：texts 是空的。")
     device = next(model.parameters()).device
     tokens = _Tokens(tokenizer, texts, max_length)
-    special = torch.zeros(len(tokenizer), dtype=torch.bool)
-    special[tokenizer.all_special_ids] = True
+    special = special_pieces(tokenizer)
     stage = Stage("mlm", steps, learning_rate, warm_up_steps=max(1, steps // 10))
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
     generator = torch.Generator().manual_seed(seed)
