@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
+from safetensors.torch import load_file
 
 from textrec_utils import pretraining
 from textrec_utils.cache import sha256_of
@@ -367,6 +368,25 @@ def test_export_is_a_checkpoint_for_everybody(finished, tmp_path):
     head = AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32)
     kept, trained = (m.cls.predictions.transform.dense.weight.detach().numpy() for m in (head, finished.model))
     assert kept == pytest.approx(trained, abs=1e-3)
+
+
+def test_export_between_the_weights_before_and_after_the_last_stage(finished, corpora, tmp_path):
+    for name in ("teacher.f16", "teacher.json", "vocab.txt"):
+        (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
+    config = configured(interpolation=0.25)
+    run = Pretraining(config, corpora, tmp_path, progress=False)
+    run.train(until=60)
+    before = weights(run)
+    run = Pretraining(config, corpora, tmp_path, progress=False)  # and a stop between the stages loses nothing
+    run.train(log_every=4)
+    assert torch.equal(weights(run), weights(finished))  # what is exported doesn't disturb what is trained
+    made = torch.cat([tensor.flatten() for tensor in run._interpolated().values()])
+    assert torch.allclose(made, 0.75 * before + 0.25 * weights(run)) and not torch.allclose(made, before, atol=1e-4)
+    kept = load_file(run.export(tmp_path / "model") / "model.safetensors")["cls.predictions.transform.dense.weight"]
+    assert torch.allclose(kept.float(), run._interpolated()["cls.predictions.transform.dense.weight"], atol=1e-3)
+    (tmp_path / "before_last_stage.safetensors").unlink()
+    with pytest.raises(DataError, match="before_last_stage"):
+        run.export(tmp_path / "model")
 
 
 def test_centring_moves_the_vectors_but_no_guess(finished):

@@ -82,6 +82,8 @@ class PretrainConfig:
     teacher: name or folder of any encoder that `Encoder` takes; empty for masked language modelling alone.
     vocabulary: a vocab.txt to use as it is, beside the config file; empty: one is trained.
     joined: this many long texts are made by joining sentences, so that late positions are trained too.
+    interpolation: a; exported are (1 − a) · the weights before the last stage + a · those at its end (WiSE-FT,
+    Wortsman et al. 2022): what a short tuning adds, with less of what it makes the model forget. 1: the end's alone.
     """
 
     corpus: dict[str, str]
@@ -98,6 +100,7 @@ class PretrainConfig:
     teacher_prefix: str = ""
     pairs: dict[str, str] = field(default_factory=dict)
     center: str = ""
+    interpolation: float = 1.0
     bank: int = 2048
     temperature: float = 0.05
     weight_decay: float = 0.01
@@ -133,6 +136,8 @@ def _check(config: PretrainConfig, teacher: str = "") -> None:
             raise DataError(f"阶段 {stage.name} 要用句对，配置里却没有 [pairs]：补上文件，或把 pairs 设为 0。")
     if config.center and config.center not in config.pairs:
         raise DataError(f"center 是 {config.center}，[pairs] 里却没有这个文件：改成其中一个，或删去 center。")
+    if not 0 <= config.interpolation <= 1:
+        raise DataError(f"interpolation 是 {config.interpolation}：它是最后阶段结束时的权重所占的比例，从 0 到 1。")
     if config.max_length > config.model.get("max_position_embeddings", 512):
         raise DataError(f"max_length = {config.max_length} 超过了模型的位置上限 max_position_embeddings：改小前者或改大后者。")
 
@@ -498,11 +503,16 @@ class Pretraining:
     def _checkpoint(self) -> Path:
         return self.folder / "checkpoint.safetensors"
 
-    def _kept(self) -> dict:
-        """What the folder's checkpoint says of its run; empty where there is no checkpoint."""
-        if not self._checkpoint.exists():
+    @property
+    def _before_last_stage(self) -> Path:
+        return self.folder / "before_last_stage.safetensors"
+
+    def _kept(self, path: Path | None = None) -> dict:
+        """What the folder's checkpoint (or the file `path`) says of its run; empty where there is none."""
+        path = path or self._checkpoint
+        if not path.exists():
             return {}
-        with safe_open(self._checkpoint, "pt") as f:
+        with safe_open(path, "pt") as f:
             return json.loads(f.metadata()["run"])
 
     def _refuse_other_runs(self) -> None:
@@ -532,15 +542,41 @@ class Pretraining:
         self.step, self.seconds, self.curve = meta["step"], meta["seconds"], meta["curve"]
 
     def _key(self) -> str:
-        """Checksum of the configuration less its stages, which may be changed or added while they lie ahead."""
+        """Checksum of the configuration less what may still change: stages that lie ahead, and how weights are exported."""
         config = dataclasses.asdict(self.config)
-        del config["stages"], config["vocabulary"], config["center"]  # the vocabulary in use stands in the folder
+        for name in ("stages", "vocabulary", "center", "interpolation"):  # the vocabulary in use stands in the folder
+            del config[name]
         return sha256_of(json.dumps(config, sort_keys=True).encode())
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters()}
+
+    @property
+    def _last_stage_start(self) -> int:
+        return self.total_steps - self.config.stages[-1].steps
+
+    def _keep_weights_before_last_stage(self) -> None:
+        from safetensors.torch import save
+
+        meta = {"key": self._key(), "data": self.data, "step": self.step}
+        write_atomic(self._before_last_stage, save(self._weights(), {"run": json.dumps(meta)}))
+
+    def _interpolated(self) -> dict[str, torch.Tensor]:
+        """The run's weights drawn towards those before its last stage, see `PretrainConfig.interpolation`."""
+        share, weights, path = self.config.interpolation, self._weights(), self._before_last_stage
+        if share == 1:
+            return weights
+        if self._kept(path) != {"key": self._key(), "data": self.data, "step": self._last_stage_start}:
+            raise DataError(
+                f"{self.folder} 里没有这次训练在最后阶段之前的权重（{path.name}）：把 interpolation 设为 1，或换一个 --out 文件夹重新训练。"
+            )
+        with safe_open(path, "pt") as f:
+            return {name: (1 - share) * f.get_tensor(name) + share * weight for name, weight in weights.items()}
 
     def save_checkpoint(self) -> None:
         from safetensors.torch import save
 
-        tensors = {f"model.{n}": p.detach().cpu().contiguous() for n, p in self.model.named_parameters()}
+        tensors = {f"model.{name}": tensor for name, tensor in self._weights().items()}
         for number, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
             for name, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value).cpu()
@@ -562,6 +598,8 @@ class Pretraining:
             total=self.total_steps, initial=self.step, desc="预训练", unit="步", disable=not self.progress, file=sys.stdout, mininterval=5
         ) as bar:
             while self.step < last and not interrupts.asked:
+                if self.step == self._last_stage_start and self.config.interpolation < 1:
+                    self._keep_weights_before_last_stage()
                 for name, value in self._step().items():
                     sums.setdefault(name, []).append(value)
                 self.step += 1
@@ -683,6 +721,7 @@ class Pretraining:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         model = copy.deepcopy(self.model).cpu().eval()
+        model.load_state_dict(self._interpolated(), strict=False)  # the decoder is tied to the embeddings: one name of two
         typical = self.texts[:: max(1, len(self.texts) // 10_000)]
         if self.config.center:
             source = self.pairs[list(self.config.pairs).index(self.config.center)]
@@ -690,6 +729,7 @@ class Pretraining:
         center_output(model, self.tokenizer, typical)
         # Readers who fine-tune expect BERT's usual dropout; we trained without, having few passes over the texts.
         model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.1
+        self.tokenizer.model_max_length = model.config.max_position_embeddings  # so that longer texts bring a warning
         with quiet_loading():
             model.half().save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
