@@ -179,6 +179,13 @@ def test_caixin_tells_of_the_robots_it_removed(mirror):
     assert "3713、1473" in load_dataset("caixin").removed[0]
 
 
+def test_amazon_keeps_what_buyers_said_out_of_the_text(mirror):
+    items = load_dataset("amazon-cn").items
+    for verdict in ("质量好", "到货速度快"):
+        assert items["review_tags"].str.contains(verdict).any() and not items["text"].str.contains(verdict).any()
+    assert all(text.startswith(title) for title, text in zip(items["title"], items["text"]))
+
+
 # ---------------------------------------------------------------- your own folder
 
 
