@@ -152,6 +152,10 @@ def test_group_tables(leave_last_out):
     result = evaluate(EASE(), leave_last_out)
     hits = pair_hits(result, leave_last_out)
     assert hits["hit"].mean() == pytest.approx(result.mean("recall@10"))
+    first = leave_last_out.train.groupby("item")["timestamp"].min()
+    some = hits["item"].isin(first.index) & (hits.index < 50)
+    wanted = (leave_last_out.test["timestamp"] - hits["item"].map(first)).clip(0) / 86400
+    assert np.allclose(hits.loc[some, "age"], wanted[some]) and hits["age"].isna().sum() == (~hits["item"].isin(first.index)).sum()
     bins = pd.cut(hits["history"], [0, 20, 100, 1000], labels=["短", "中", "长"])
     table = group_recall(hits, bins)
     assert table["测试条数"].sum() == len(hits) and table["low"].le(table["命中率"]).all()

@@ -275,13 +275,21 @@ def sampled_ranks(model: Recommender, split: Split, negatives: int = 99, seed: i
 
 def pair_hits(result: Result, split: Split, k: int = 10) -> pd.DataFrame:
     """One row a test positive: user, item, whether it is in the user's first k, the user's history
-    length, the item's training popularity and its category. Grouped means are recalls of the group."""
+    length, the item's training popularity, its age and its category. Grouped means are recalls of the group.
+
+    age: days from the item's publication (where the data don't tell: from its first training interaction) to this
+    test interaction; NaN for what has neither, and no such column for data without time.
+    """
     row = {user: n for n, user in enumerate(split.test_users)}
     table = split.test[["user", "item"]].copy()
     lists = result.ranked[table["user"].map(row).to_numpy(), :k]
     table["hit"] = (lists == table["item"].to_numpy()[:, None]).any(axis=1)
     table["history"] = np.asarray(split.train_matrix.sum(axis=1)).ravel()[table["user"]].astype(int)
     table["popularity"] = np.asarray(split.train_matrix.sum(axis=0)).ravel()[table["item"]].astype(int)
+    if split.dataset.has_time:
+        first = split.train.groupby("item")["timestamp"].min().reindex(range(split.n_items))
+        born = split.dataset.items["published"].reset_index(drop=True) if "published" in split.dataset.items.columns else first
+        table["age"] = (split.test["timestamp"].to_numpy() - born.to_numpy(dtype=float)[table["item"]]).clip(0) / 86400
     if "category" in split.dataset.items.columns:
         table["category"] = split.dataset.items["category"].to_numpy()[table["item"]]
     return table

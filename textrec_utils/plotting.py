@@ -12,8 +12,8 @@ from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-GREYS = ["#1b3a5c", "#4f86b8", "#9cc3e0", "#d9a441", "#8a8a8a", "#c44e52"]  # distinct in lightness too
-MARKERS = ["o", "s", "^", "D", "v", "P"]
+GREYS = ["#1b3a5c", "#4f86b8", "#9cc3e0", "#d9a441", "#8a8a8a", "#c44e52", "#5b8c5a"]  # distinct in lightness too
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 
 
 @lru_cache(maxsize=1)

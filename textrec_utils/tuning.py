@@ -23,10 +23,11 @@ GRIDS: dict[str, tuple[Callable[..., Recommender], dict[str, list]]] = {
 
 @dataclass(frozen=True)
 class Tuned:
-    """best: the chosen settings. table: every setting tried, best first, with its validation figure."""
+    """best: the chosen settings. table: every setting tried, best first, with its validation figure. metric: that figure."""
 
     best: dict[str, object]
     table: pd.DataFrame
+    metric: str
 
 
 def settings_of(grid: Mapping[str, Sequence], budget: int, seed: int = 0) -> list[dict[str, object]]:
@@ -50,4 +51,4 @@ def tune(
     settings = settings_of(grid, budget, seed)
     values = [evaluate(build(**setting), inner, [metric]).mean(metric) for setting in settings]
     table = pd.DataFrame(settings).assign(**{f"验证 {metric}": values})
-    return Tuned(settings[int(np.argmax(values))], table.sort_values(table.columns[-1], ascending=False, kind="stable", ignore_index=True))
+    return Tuned(settings[int(np.argmax(values))], table.sort_values(table.columns[-1], ascending=False, kind="stable", ignore_index=True), metric)
