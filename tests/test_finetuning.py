@@ -8,9 +8,10 @@ import torch.nn.functional as F
 
 from textrec_utils.baselines import Popularity, unit_rows
 from textrec_utils.datasets import Dataset
-from textrec_utils.encoder import center
+from textrec_utils.encoder import Encoder, center, whiten
 from textrec_utils.evaluation import compare, evaluate
 from textrec_utils.finetuning import (
+    MEANING_SCALE,
     PairClassifier,
     TwoTowerConfig,
     full_softmax_loss,
@@ -142,6 +143,8 @@ def test_config_refuses_unknown_words():
         TwoTowerConfig(loss="hinge")
     with pytest.raises(ValueError, match="lexical"):
         TwoTowerConfig(features="lexical", rung="whole")
+    with pytest.raises(ValueError, match="both"):
+        TwoTowerConfig(features="both", rung="last_layer")
 
 
 def test_linear_head_starts_as_the_identity_and_fusion_adds_scores(taste):
@@ -154,6 +157,16 @@ def test_linear_head_starts_as_the_identity_and_fusion_adds_scores(taste):
     fused = a.fuse(b, 0.3).item_vectors
     expected = 0.3 * a.item_vectors @ a.item_vectors.T + 0.7 * b.item_vectors @ b.item_vectors.T
     assert fused @ fused.T == pytest.approx(expected, abs=1e-4)
+
+
+def test_one_tower_reads_meaning_and_spelling(taste):
+    texts = list(taste.dataset.items["text"])
+    config = TwoTowerConfig(features="both", head="linear", steps=1, users=8, learning_rate=0.0, dropout=0.0)
+    made = train_two_tower(taste, config, progress=False, cache=False).item_vectors
+    meaning = whiten(Encoder("mini-bert-zh", max_length=config.max_length).encode(texts), strength=0.5)
+    spelling = center(lexical_vectors(texts))
+    both = np.hstack([MEANING_SCALE * meaning / meaning.std(), spelling / spelling.std()])
+    assert made.shape == both.shape and made @ made.T == pytest.approx(unit_rows(both) @ unit_rows(both).T, abs=1e-3)
 
 
 def test_user_text_hides_the_answer(taste):

@@ -21,13 +21,13 @@ from textrec_utils.word_vectors import document_vectors, item_vectors, train_wor
 FUSION_WEIGHT = 0.3  # the encoder tower's share, chosen on validation splits of movielens-zh (chapter 06, section 6)
 
 PROFILES = {
-    "quick": ("random", "popularity", "itemknn", "ease", "tfidf_char", "bert_center", "two_tower", "two_tower_lexical"),
+    "quick": ("random", "popularity", "itemknn", "ease", "tfidf_char", "bert_center", "two_tower", "two_tower_lexical", "two_tower_both"),
     "full": (
         "random", "popularity", "itemknn", "ease", "als", "item2vec", "tfidf_word", "tfidf_char", "word2vec_mean",
-        "word2vec_idf", "word2vec_sif", "bert_mean", "bert_center", "bert_whiten", "two_tower", "two_tower_lexical", "hybrid",
+        "word2vec_idf", "word2vec_sif", "bert_mean", "bert_center", "bert_whiten", "two_tower", "two_tower_lexical", "two_tower_both", "hybrid",
     ),
 }  # fmt: skip
-TEXT_METHODS = ("tfidf_word", "tfidf_char", "word2vec_mean", "word2vec_idf", "word2vec_sif", "bert_mean", "bert_center", "bert_whiten", "two_tower", "two_tower_lexical")  # fmt: skip
+TEXT_METHODS = ("tfidf_word", "tfidf_char", "word2vec_mean", "word2vec_idf", "word2vec_sif", "bert_mean", "bert_center", "bert_whiten", "two_tower", "two_tower_lexical", "two_tower_both")  # fmt: skip
 COLLABORATIVE = ("itemknn", "ease", "als", "item2vec")
 TUNED = ("itemknn", "ease", "als")  # the baselines whose settings are chosen on validation
 SHARES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]  # of the tower in the hybrid
@@ -35,7 +35,7 @@ NAMES = {
     "random": "随机", "popularity": "热门", "itemknn": "ItemKNN", "ease": "EASE", "als": "ALS", "item2vec": "item2vec",
     "tfidf_word": "TF-IDF（词）", "tfidf_char": "TF-IDF（字）", "word2vec_mean": "word2vec 平均",
     "word2vec_idf": "word2vec IDF 加权", "word2vec_sif": "word2vec SIF", "bert_mean": "BERT 均值池化",
-    "bert_center": "BERT 去均值", "bert_whiten": "BERT 白化", "two_tower": "双塔（微调）", "two_tower_lexical": "双塔＋词面（微调）",
+    "bert_center": "BERT 去均值", "bert_whiten": "BERT 白化", "two_tower": "双塔（微调）", "two_tower_lexical": "双塔＋词面（微调）", "two_tower_both": "双塔合读（微调）",
     "hybrid": "融合（双塔＋协同）",
 }  # fmt: skip
 
@@ -80,6 +80,9 @@ def _build(method, split, texts, kept, model, prefix, seed, two_tower, tuned, pr
         return _hybrid(split, kept["two_tower"], tuned, two_tower or TwoTowerConfig(seed=seed), model, prefix, seed, progress)
     if method.startswith("two_tower"):
         config = two_tower or TwoTowerConfig(seed=seed)
+        if method == "two_tower_both":
+            tower = train_two_tower(split, replace(config, features="both", rung="head"), model, prefix=prefix, progress=progress)
+            return tower.recommender(NAMES[method]), tower.cost
         tower = kept["two_tower"] = train_two_tower(split, config, model, prefix=prefix, progress=progress)
         if method == "two_tower_lexical":
             lexical = replace(config, features="lexical", head="linear", rung="head")
