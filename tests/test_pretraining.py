@@ -252,6 +252,12 @@ def finished(corpora, tmp_path_factory):
     return run
 
 
+def prepare(folder, run):
+    """Give a folder the run's vocabulary and teacher vectors: bf16 teachers may differ in the last bit between runs."""
+    for name in ("teacher.f16", "teacher.json", "vocab.txt"):
+        (folder / name).write_bytes((run.folder / name).read_bytes())
+
+
 def test_run_learns(finished):
     curve = finished.curve
     assert [row["step"] for row in curve] == list(range(4, 65, 4))
@@ -262,8 +268,7 @@ def test_run_learns(finished):
 
 @pytest.mark.parametrize("stop", [3, 40, 60, 62])  # in the first epoch, in a later one, between stages, with pairs
 def test_interrupted_run_goes_on_as_if_nothing_happened(finished, corpora, tmp_path, monkeypatch, stop):
-    for name in ("teacher.f16", "teacher.json", "vocab.txt"):  # bf16 teachers may differ in the last bit between runs
-        (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
+    prepare(tmp_path, finished)
     run = Pretraining(configured(), corpora, tmp_path, progress=False)
     step = Pretraining._step
 
@@ -284,8 +289,7 @@ def test_interrupted_run_goes_on_as_if_nothing_happened(finished, corpora, tmp_p
 
 
 def test_clean_texts_alone_meet_the_teacher(finished, corpora, tmp_path, monkeypatch):
-    for name in ("teacher.f16", "teacher.json", "vocab.txt"):
-        (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
+    prepare(tmp_path, finished)
     run = Pretraining(configured(), corpora, tmp_path, progress=False)
     stage = Stage("clean", 1, 1e-3, mask_rate=0.9, clean=0.25, weights={"mlm": 1.0, "cosine": 1.0, "similarity": 1.0})
     seen, hidden = [], run._hidden
@@ -305,8 +309,7 @@ def test_clean_texts_alone_meet_the_teacher(finished, corpora, tmp_path, monkeyp
 
 def test_distillation_alone_is_resumed_too(finished, corpora, tmp_path):
     stages = (Stage("distil", 4, 1e-3, batch_size=32, weights={"cosine": 1.0}),)
-    for name in ("teacher.f16", "teacher.json", "vocab.txt"):
-        (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
+    prepare(tmp_path, finished)
     Pretraining(configured(stages=stages), corpora, tmp_path, progress=False).train(until=2)
     again = Pretraining(configured(stages=stages), corpora, tmp_path, progress=False)
     again.train()  # the language-model head, which no loss has used, has no optimizer state
@@ -340,8 +343,7 @@ def test_later_stages_may_change_but_not_what_was_done(finished, corpora, tmp_pa
 
 
 def test_teacher_vectors_go_on_where_they_stopped(finished, corpora, tmp_path):
-    for name in ("teacher.f16", "vocab.txt"):
-        (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
+    prepare(tmp_path, finished)
     note = json.loads((finished.folder / "teacher.json").read_text())
     data = bytearray((tmp_path / "teacher.f16").read_bytes())
     row = len(data) // note["done"]
@@ -371,8 +373,7 @@ def test_export_is_a_checkpoint_for_everybody(finished, tmp_path):
 
 
 def test_export_between_the_weights_before_and_after_the_last_stage(finished, corpora, tmp_path):
-    for name in ("teacher.f16", "teacher.json", "vocab.txt"):
-        (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
+    prepare(tmp_path, finished)
     config = configured(interpolation=0.25)
     run = Pretraining(config, corpora, tmp_path, progress=False)
     run.train(until=60)

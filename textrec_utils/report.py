@@ -64,11 +64,11 @@ def run_profile(
     for method in PROFILES[profile]:
         if method == "hybrid" and not tuned:
             continue
-        recommender, cost = _build(method, split, texts, kept, model, prefix, seed, two_tower, tuned or {}, progress)
+        recommender, cost = _build(method, split, texts, kept, model, prefix, seed, two_tower or TwoTowerConfig(seed=seed), tuned or {}, progress)
         yield evaluate(recommender, split, metrics, name=NAMES[method], cost=cost)
 
 
-def _build(method, split, texts, kept, model, prefix, seed, two_tower, tuned, progress):
+def _build(method, split, texts, kept, model, prefix, seed, config, tuned, progress):
     """(recommender, cost so far); `kept` shares tokens, word vectors and text vectors between methods."""
     if method == "random":
         return Random(seed), None
@@ -77,9 +77,8 @@ def _build(method, split, texts, kept, model, prefix, seed, two_tower, tuned, pr
     if method in TUNED:
         return _collaborative(method, tuned, seed), None
     if method == "hybrid":
-        return _hybrid(split, kept["two_tower"], tuned, two_tower or TwoTowerConfig(seed=seed), model, prefix, seed, progress)
+        return _hybrid(split, kept["two_tower"], tuned, config, model, prefix, seed, progress)
     if method.startswith("two_tower"):
-        config = two_tower or TwoTowerConfig(seed=seed)
         if method == "two_tower_both":
             tower = train_two_tower(split, replace(config, features="both", rung="head"), model, prefix=prefix, progress=progress)
             return tower.recommender(NAMES[method]), tower.cost
