@@ -6,13 +6,18 @@ import ast
 import errno
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 STATIC = Path(__file__).resolve().parent / "static"
 SOLUTIONS = "solutions-"  # prefix of the pages of worked answers
+TELL_EVERY = 60.0  # seconds between two signs of life where no progress bar can move
 
 
 def build_dir() -> Path:
@@ -115,18 +121,49 @@ def find_chapter(word: str) -> Chapter:
     return Chapter(NOTEBOOKS / f"{found[0]}.ipynb")
 
 
-def check_parameters(chapter: Chapter, given: list[str]) -> dict[str, object]:
-    """`name=value` words as typed values; refuses unknown names and wrong types before anything runs."""
+def check_parameters(chapter: Chapter, given: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """(name, text) pairs as typed values; refuses unknown names, wrong types and impossible values before anything runs.
+
+    A folder named as data or model becomes an absolute path, since notebooks run in a folder of their own.
+    """
     known = chapter.parameters()
     values: dict[str, object] = {}
-    for word in given:
-        name, equals, text = word.partition("=")
-        if not equals:
-            raise CourseError(f"参数 {word!r} 少了等号，写法是 -p 名字=值。")
+    for name, text in given:
         if name not in known:
             raise CourseError(f"{chapter.name} 没有参数 {name}：可用的有 {'、'.join(known)}。")
-        values[name] = _typed(chapter, name, text, known[name])
+        value = _typed(chapter, name, text, known[name])
+        _check_value(chapter, name, value)
+        values[name] = _folder(text) if name.startswith(("dataset", "model")) else value
     return values
+
+
+def _folder(text: str) -> str:
+    """The absolute path of a folder with data or a model; a dataset's or a hub's name stays as it is."""
+    from textrec_utils.datasets import DATASETS
+
+    path = Path(text).expanduser()
+    return str(path.resolve()) if path.is_dir() and text not in DATASETS else text
+
+
+def _check_value(chapter: Chapter, name: str, value: object) -> None:
+    """Refuse what has the right type and still makes no sense: whole numbers are counts, but for the seed."""
+    where = f"{chapter.name} 的参数 {name}"
+    if name == "seed" and not 0 <= value < 2**32:
+        raise CourseError(f"{where} 应在 0 到 {2**32 - 1} 之间，得到 {value}。")
+    if (chapter.name, name) == ("report", "budget"):
+        if value < 0:
+            raise CourseError(f"{where} 至少是 0（0 表示协同方法不调参，用默认设置），得到 {value}。")
+    elif type(value) is int and name != "seed" and value < 1:
+        raise CourseError(f"{where} 至少是 1，得到 {value}。")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CourseError(f"{where} 应是有限的数，得到 {value}。")
+    if chapter.name == "report" and name in ("split", "profile"):
+        from textrec_utils.report import PROFILES
+        from textrec_utils.splits import PROTOCOLS
+
+        allowed = {"split": ("auto", *PROTOCOLS), "profile": tuple(PROFILES)}[name]
+        if value not in allowed:
+            raise CourseError(f"{where} 应是 {'、'.join(allowed)} 之一，得到 {value!r}。")
 
 
 def _typed(chapter: Chapter, name: str, text: str, default: object) -> object:
@@ -187,11 +224,47 @@ def run_notebook(chapter: Chapter, parameters: dict[str, object], slug: str, *, 
             write_page(answers, page.with_name(f"{SOLUTIONS}{slug}.html"))
         state |= {executed.suffix: sha256_of(executed), page.suffix: sha256_of(page)}
     write_atomic(state_file, json.dumps(state, ensure_ascii=False, indent=1).encode())
-    return Outcome(slug, seconds, error=error)
+    return Outcome(slug, seconds, error=f"{error}；日志 {_log(slug)}" if error else "")
+
+
+def _log(slug: str) -> Path:
+    return build_dir() / "logs" / f"{slug}.log"
+
+
+@contextmanager
+def _signs_of_life(label: str, cells: int):
+    """Options for papermill's bar; where it can't move (a file, a pipe) a line comes at the start and every minute."""
+    if sys.stderr.isatty():
+        yield {"desc": label, "unit": "格", "leave": False, "file": sys.stderr}
+        return
+
+    class Last:  # what the bar would show by now
+        text = ""
+
+        def write(self, text: str) -> None:
+            self.text = text.strip() or self.text
+
+        def flush(self) -> None:
+            pass
+
+    last, done, start = Last(), threading.Event(), time.perf_counter()
+
+    def tell() -> None:
+        while not done.wait(TELL_EVERY):
+            click.echo(f"{label}：{last.text}，已用 {time.perf_counter() - start:.0f} 秒")
+
+    click.echo(f"{label}：开始，共 {cells} 格")
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield {"bar_format": "跑完 {n_fmt}/{total_fmt} 格", "mininterval": 0, "file": last}
+    finally:
+        done.set()
+        thread.join()
 
 
 def _execute(chapter: Chapter, parameters: dict, executed: Path, slug: str, label: str) -> str:
-    """Run by papermill; returns "" or one sentence on what failed, where, and where the log is."""
+    """Run by papermill; returns "" or one sentence on what failed and where; the traceback goes to the log."""
     import logging
 
     import papermill
@@ -199,9 +272,8 @@ def _execute(chapter: Chapter, parameters: dict, executed: Path, slug: str, labe
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # Kernels of this interpreter, quiet bars inside notebooks, hashes that do not change.
     os.environ |= {"PYTHONHASHSEED": "0", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    bar = {"desc": label or slug, "unit": "格", "disable": None, "leave": False, "file": sys.stderr}
     try:
-        with atomic_path(executed) as temporary:
+        with atomic_path(executed) as temporary, _signs_of_life(label or slug, len(chapter.read()["cells"])) as bar:
             papermill.execute_notebook(
                 str(chapter.path), str(temporary), parameters=parameters, kernel_name="python3", cwd=str(NOTEBOOKS),
                 progress_bar=bar, request_save_on_cell_execute=False, language="python",
@@ -209,14 +281,16 @@ def _execute(chapter: Chapter, parameters: dict, executed: Path, slug: str, labe
             )  # fmt: skip
         return ""
     except papermill.PapermillExecutionError as failure:
-        log = build_dir() / "logs" / f"{slug}.log"
         text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failure.traceback))
-        write_atomic(log, f"{failure.source}\n\n{text}\n".encode())
-        cell = f"第 {failure.cell_index + 1} 格（In [{failure.exec_count}]）"
-        return f"{cell}出错：{failure.ename}: {failure.evalue}；日志 {log}"
+        write_atomic(_log(slug), f"{failure.source}\n\n{text}\n".encode())
+        # papermill puts the given parameters into a cell of its own, which the reader's notebook does not have
+        tagged = [n for n, c in enumerate(chapter.read()["cells"]) if "parameters" in c["metadata"].get("tags", [])]
+        extra = bool(parameters and tagged and failure.cell_index > tagged[0])
+        cell = f"第 {failure.cell_index + 1 - extra} 格（In [{failure.exec_count - extra}]）"
+        return f"{cell}出错：{failure.ename}: {' '.join(str(failure.evalue).split())}"
 
 
-def run_many(words: tuple[str, ...], given: list[str], force: bool) -> list[Outcome]:
+def run_many(words: tuple[str, ...], given: Iterable[tuple[str, str]], force: bool) -> list[Outcome]:
     """Run chapters (all, and the report, where none is named), then build the index."""
     chosen = [find_chapter(w) for w in words] or [*chapters(), Chapter(NOTEBOOKS / "report.ipynb")]
     checked = [(c, check_parameters(c, given)) for c in chosen]
@@ -239,11 +313,16 @@ def run_many(words: tuple[str, ...], given: list[str], force: bool) -> list[Outc
     return outcomes
 
 
+def _shown(value: object) -> str:
+    """A parameter for a reader: of a folder on this machine the name is enough."""
+    return Path(str(value)).name if Path(str(value)).is_absolute() else str(value)
+
+
 def report_slug(parameters: dict[str, object]) -> str:
     """`report`, or `report-…` with the parameters that differ from the notebook's own."""
     if not parameters:
         return "report"
-    words = [Path(str(v)).name if k == "dataset" else f"{k}-{v}" for k, v in sorted(parameters.items())]
+    words = [_shown(v) if k == "dataset" else f"{k}-{_shown(v)}" for k, v in sorted(parameters.items())]
     return "report-" + re.sub(r"[^\w.\-]+", "_", "-".join(words))[:80]
 
 
@@ -323,65 +402,130 @@ def build_index() -> Path:
 
     def entry(name: str, state: dict) -> dict:
         page = report / f"{name}.html"
-        shown = "，".join(f"{k}={Path(str(v)).name if k == 'dataset' else v}" for k, v in state.get("parameters", {}).items())
+        shown = "，".join(f"{k}={_shown(v)}" for k, v in state.get("parameters", {}).items())
         return {
+            "name": name, "log": f"../logs/{name}.log" if _log(name).exists() else "",
             "title": state.get("title", name), "href": page.name if page.exists() else "", "seconds": round(state.get("seconds", 0)),
-            "failed": "失败" if state.get("error") else "", "parameters": shown or "默认参数",
+            "failed": state.get("error", ""), "parameters": shown or "默认参数",
         }  # fmt: skip
 
     rows = [entry(c.name, {"title": c.title} | states.get(c.name, {})) for c in chapters()]
     for row, chapter in zip(rows, chapters()):
         answers = report / f"{SOLUTIONS}{chapter.name}.html"
         row["answers"] = answers.name if answers.exists() else ""
-    reports = [entry(n, s) for n, s in states.items() if s.get("chapter") == "report" and not s.get("error")]
-    tables = [pd.read_csv(p) for p in sorted((report / "metrics").glob("*.csv"))]
-    best, columns, note = [], [], ""
+    reports = [entry(n, s) for n, s in states.items() if s.get("chapter") == "report"]
+    # The default report first, then the newest: the front page shows the first of them.
+    files = sorted((report / "metrics").glob("*.csv"), key=lambda p: (p.stem != "report", -p.stat().st_mtime, p.stem))
+    tables = [pd.read_csv(p) for p in files]
+    glance = {}
     if tables:
         keys = ["dataset", "protocol", "method", "metric", "k", "parameters", "seed"]
         metrics = pd.concat(tables, ignore_index=True).drop_duplicates(keys, keep="last")
         write_atomic(report / "metrics.csv", metrics.to_csv(index=False).encode("utf-8-sig"))
-        best, columns, note = _glance(metrics)
+        glance = _glance(metrics)
     template = jinja2.Environment(autoescape=True).from_string((STATIC / "index.html.j2").read_text(encoding="utf-8"))
     html = template.render(
-        chapters=rows, reports=reports, best=best, best_columns=columns, best_note=note, version=__version__,
+        chapters=rows, reports=reports, glance=glance, version=__version__,
         python=platform.python_version(), made=time.strftime("%Y-%m-%d %H:%M"),
     )  # fmt: skip
     write_atomic(report / "index.html", html.encode())
     return report / "index.html"
 
 
-def _glance(metrics) -> tuple[list[list[str]], list[str], str]:
-    """The ten best methods of the first table in metrics.csv, for the index page."""
+def _glance(metrics) -> dict[str, object]:
+    """Heading, columns, rows and note on the ten best methods of the first table in metrics.csv, for the index page."""
+    from textrec_utils.evaluation import FEW_USERS
+
     first = metrics.iloc[0]
-    one = metrics[(metrics["dataset"] == first["dataset"]) & (metrics["protocol"] == first["protocol"])]
-    one = one[(one["metric"] == first["metric"]) & (one["k"] == first["k"])].sort_values("value", ascending=False)
-    name = f"{first['metric']}@{first['k']}"
-    rows = [[r.method, f"{r.value:.4f}", f"[{r.low:.3f}, {r.high:.3f}]", f"{r.seconds:.1f}"] for r in one.head(10).itertuples()]
-    note = f"最好的 10 个方法。{first['dataset']}，{first['protocol']}，{first['users']} 个用户，全量排序，区间为对用户自助抽样的 95%；秒数是第一次计算的，之后取自缓存。"
-    return rows, ["方法", name, "95% 区间", "秒"], note
+    if first["users"] < FEW_USERS:  # nobody wins there, as in the report itself
+        return {}
+    one = metrics[(metrics[["dataset", "protocol", "metric", "k"]] == first[["dataset", "protocol", "metric", "k"]]).all(axis=1)]
+    one = one.sort_values("value", ascending=False).head(10)
+    return {
+        "heading": f"{first['dataset']}，{first['protocol']} 划分，k={first['k']}",
+        "columns": ["方法", f"{first['metric']}@{first['k']}", "95% 区间", "秒"],
+        "rows": [[r.method, f"{r.value:.4f}", f"[{r.low:.3f}, {r.high:.3f}]", f"{r.seconds:.1f}"] for r in one.itertuples()],
+        "note": f"最好的 {len(one)} 个方法，{first['users']} 个用户，全量排序，区间为对用户自助抽样的 95%；秒数是第一次计算的，之后取自缓存。",
+    }
 
 
 # ---------------------------------------------------------------- the command line
 
 
+class _Terminated(KeyboardInterrupt):
+    """A polite kill (SIGTERM) ends a run as Ctrl-C does: whole files, and an index of what there is."""
+
+
+def _terminate(*_) -> None:
+    raise _Terminated
+
+
+def _in_chinese(error: click.UsageError) -> click.ClickException:
+    """Click's usual complaints in one Chinese sentence; the rest as they are."""
+    usage = f"；写法见 {error.ctx.command_path} -h。" if error.ctx else "。"
+    if isinstance(error, click.NoSuchOption):
+        return CourseError(f"没有选项 {error.option_name}{usage}")
+    if isinstance(error, click.MissingParameter) and error.param:
+        return CourseError(f"缺少 {error.param.metavar or error.param.opts[0]}{usage}")
+    if isinstance(error, click.BadOptionUsage) and "require" in error.message:
+        needed = "名字和值两个词，例如 -p k 20" if error.option_name == "-p" else "一个值"
+        return CourseError(f"选项 {error.option_name} 后面要有{needed}{usage}")
+    extra = re.match(r"Got unexpected extra arguments? \((.*)\)", error.message)
+    return CourseError(f"多出了 {extra[1]}{usage}") if extra else error
+
+
+DISK = {"pretrain": "--out", "data": "TEXTREC_CACHE", "eval-encoder": "TEXTREC_CACHE"}  # what each command writes to
+
+
 class _Cli(click.Group):
-    """Turns our own one-sentence errors into a message and an exit status, and Ctrl-C into 130."""
+    """Turns errors into one sentence and an exit status, Ctrl-C into 130 and a polite kill into 143."""
+
+    def make_context(self, *args, **extra):
+        try:
+            return super().make_context(*args, **extra)
+        except (click.NoSuchOption, click.BadOptionUsage) as error:
+            raise _in_chinese(error) from None
+
+    def resolve_command(self, ctx, args):
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise CourseError(f"没有命令 {args[0]}：可用的有 {'、'.join(self.list_commands(ctx))}。")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx):
         from textrec_utils.datasets import DataError
 
+        before = None
+        if threading.current_thread() is threading.main_thread():  # the only one that may hear signals
+            before = signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _in_chinese(error) from None
         except DataError as error:
             raise CourseError(str(error)) from None
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
                 raise
             where = f"（{error.filename}）" if error.filename else ""
-            raise CourseError(f"写不进磁盘{where}：{error.strerror}。已有的结果没有动；请腾出空间或换一个 TEXTREC_BUILD 后再运行。") from None
-        except KeyboardInterrupt:
-            click.echo("\n已中断；跑完的章节都保留着，再次运行会接着来。", err=True)
-            ctx.exit(130)
+            other = DISK.get(ctx.invoked_subcommand, "TEXTREC_BUILD")
+            raise CourseError(f"写不进磁盘{where}：{error.strerror}。已有的结果没有动；请腾出空间或换一个 {other} 后再运行。") from None
+        except KeyboardInterrupt as stop:
+            killed = isinstance(stop, _Terminated)
+            click.echo(f"\n已{'被终止' if killed else '中断'}；跑完的章节都保留着，再次运行会接着来。", err=True)
+            ctx.exit(143 if killed else 130)
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGTERM, before)
+
+
+class _WithParameters(click.Command):
+    """Takes `-p name=value` for `-p name value`: no parameter has an equals sign in its name."""
+
+    def parse_args(self, ctx, args):
+        words = []
+        for before, word in zip(["", *args], args):
+            words += word.split("=", 1) if before == "-p" and "=" in word else [word]
+        return super().parse_args(ctx, words)
 
 
 @click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"]})
@@ -393,7 +537,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-_parameter = click.option("-p", "pairs", multiple=True, nargs=2, metavar="名字 值", help="笔记本参数，可多次给出。")
+_parameter = click.option("-p", "pairs", multiple=True, nargs=2, metavar="名字 值", help="笔记本参数，可多次给出；也可写成 名字=值。")
 _force = click.option("--force", is_flag=True, help="即使输入没变也重新运行。")
 
 
@@ -405,48 +549,39 @@ def _finish_run(outcomes: list[Outcome]) -> None:
         raise CourseError(f"{'、'.join(failed)} 没有跑完，其余结果都已保留。")
 
 
-@main.command()
+@main.command(cls=_WithParameters)
 @click.argument("words", nargs=-1, metavar="[章节]…")
 @_parameter
 @_force
 def run(words: tuple[str, ...], pairs, force: bool) -> None:
     """运行章节（默认全部和报告），例如 textrec run 03 05。"""
-    _finish_run(run_many(words, [f"{k}={v}" for k, v in pairs], force))
+    _finish_run(run_many(words, pairs, force))
 
 
-@main.command()
+@main.command(cls=_WithParameters)
 @_parameter
 @_force
 def report(pairs, force: bool) -> None:
     """按参数生成报告，例如 textrec report -p dataset caixin -p k 20。"""
-    from textrec_utils.datasets import DATASETS, load_dataset
+    from textrec_utils.datasets import load_dataset
+    from textrec_utils.report import open_split
 
-    given = [(k, str(Path(v).expanduser().resolve()) if k == "dataset" and v not in DATASETS else v) for k, v in pairs]
-    words = [f"{k}={v}" for k, v in given]
-    parameters = check_parameters(Chapter(NOTEBOOKS / "report.ipynb"), words)
-    _check_values(parameters)
-    load_dataset(parameters.get("dataset", "movielens-zh"))  # bad data is told before a kernel starts
-    if "model" in parameters:
+    notebook = Chapter(NOTEBOOKS / "report.ipynb")
+    values = notebook.parameters() | check_parameters(notebook, pairs)
+    # What the data, the split or the model can't do is told before a kernel starts.
+    dataset = load_dataset(values["dataset"])
+    if values["k"] > len(dataset.items):
+        raise CourseError(f"report 的参数 k 至多是物品总数 {len(dataset.items)}，得到 {values['k']}。")
+    open_split(dataset, values.get("split", "auto"), min_value=values.get("min_value", 0.0), seed=values.get("seed", 0))
+    if "model" in dict(pairs):
         from textrec_utils.encoder import Encoder
 
-        Encoder(str(parameters["model"]))
-    _finish_run(run_many(("report",), words, force))
-
-
-def _check_values(parameters: dict[str, object]) -> None:
-    """Refuse what has the right type and still makes no sense."""
-    from textrec_utils.report import PROFILES
-    from textrec_utils.splits import PROTOCOLS
-
-    for name, allowed in (("split", ("auto", *PROTOCOLS)), ("profile", tuple(PROFILES))):
-        if parameters.get(name, allowed[0]) not in allowed:
-            raise CourseError(f"report 的参数 {name} 应是 {'、'.join(allowed)} 之一，得到 {parameters[name]!r}。")
-    if int(parameters.get("k", 1)) < 1:
-        raise CourseError(f"report 的参数 k 至少是 1，得到 {parameters['k']}。")
+        Encoder(str(values["model"]))
+    _finish_run(run_many(("report",), pairs, force))
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", metavar="数据集")
 def data(name: str) -> None:
     """取得并检查一个数据集（名字或文件夹）。"""
     from textrec_utils.datasets import load_dataset
