@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from click.testing import CliRunner
 
 from textrec_utils import course
@@ -292,6 +293,15 @@ def test_progress_is_told_where_no_bar_can_move(small_course, monkeypatch):
     assert re.fullmatch(r"\[1/1\] 00_first：\d+ 秒", lines[-2])
     again = CliRunner().invoke(main, ["run", "0"]).stdout
     assert "开始" not in again and "未变" in again
+
+
+def test_figures_have_words_for_those_who_cannot_see_them(small_course):
+    plot = "import matplotlib.pyplot as plt\n_, ax = plt.subplots(figsize=(1, 1))\nax.set(xlabel='步', ylabel='损失（nat）')\nax.set_title('学习\"曲线\"')\nplt.show()"
+    notebook(small_course / "notebooks" / "00_first.ipynb", "%matplotlib inline\nimport matplotlib.pyplot", plot)
+    assert CliRunner().invoke(main, ["run", "0"]).exit_code == 0
+    page = (small_course / "build" / "report" / "00_first.html").read_text(encoding="utf-8")
+    alts = [image["alt"] for image in BeautifulSoup(page, "html.parser").select("img")]
+    assert alts == ['图：测试章。公式 和。步、损失（nat）、学习"曲线"']
 
 
 def test_atomic_path(tmp_path):
