@@ -210,6 +210,7 @@ def test_reports_with_other_parameters_stand_beside(small_course, own_folder):
     assert state["parameters"] == {}
     index = (small_course / "build" / "report" / "index.html").read_text(encoding="utf-8")
     assert "一眼看结果：movielens-zh，p 划分，k=10" in index  # the default report, though the other is newer
+    assert index.index('href="report.html"') < index.index('href="report-shop-k-20.html"')
     (small_course / "build" / "report" / "metrics" / "report.csv").unlink()
     assert "一眼看结果：shop，p 划分，k=20" in course.build_index().read_text(encoding="utf-8")
 

@@ -272,8 +272,9 @@ def _execute(chapter: Chapter, parameters: dict, executed: Path, slug: str, labe
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # Kernels of this interpreter, quiet bars inside notebooks, hashes that do not change.
     os.environ |= {"PYTHONHASHSEED": "0", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    cells = len(chapter.read()["cells"]) + bool(parameters)  # papermill puts those into a cell of their own
     try:
-        with atomic_path(executed) as temporary, _signs_of_life(label or slug, len(chapter.read()["cells"])) as bar:
+        with atomic_path(executed) as temporary, _signs_of_life(label or slug, cells) as bar:
             papermill.execute_notebook(
                 str(chapter.path), str(temporary), parameters=parameters, kernel_name="python3", cwd=str(NOTEBOOKS),
                 progress_bar=bar, request_save_on_cell_execute=False, language="python",
@@ -283,7 +284,7 @@ def _execute(chapter: Chapter, parameters: dict, executed: Path, slug: str, labe
     except papermill.PapermillExecutionError as failure:
         text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failure.traceback))
         write_atomic(_log(slug), f"{failure.source}\n\n{text}\n".encode())
-        # papermill puts the given parameters into a cell of its own, which the reader's notebook does not have
+        # papermill's own cell is not in the reader's notebook: count without it
         tagged = [n for n, c in enumerate(chapter.read()["cells"]) if "parameters" in c["metadata"].get("tags", [])]
         extra = bool(parameters and tagged and failure.cell_index > tagged[0])
         cell = f"第 {failure.cell_index + 1 - extra} 格（In [{failure.exec_count - extra}]）"
@@ -445,6 +446,7 @@ def build_index() -> Path:
         answers = report / f"{SOLUTIONS}{chapter.name}.html"
         row["answers"] = answers.name if answers.exists() else ""
     reports = [entry(n, s) for n, s in states.items() if s.get("chapter") == "report"]
+    reports.sort(key=lambda row: row["name"] != "report")  # the default report first
     # The default report first, then the newest: the front page shows the first of them.
     files = sorted((report / "metrics").glob("*.csv"), key=lambda p: (p.stem != "report", -p.stat().st_mtime, p.stem))
     tables = [pd.read_csv(p) for p in files]
