@@ -166,7 +166,7 @@ def test_a_mirror_folder_is_asked_first(movielens, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     "name, users, items, interactions",
-    [("caixin", 9_233, 2_305, 79_471), ("kuairec", 1_411, 3_276, 217_175), ("amazon-cn", 8_923, 96, 44_852)],
+    [("caixin", 9_233, 2_110, 79_471), ("kuairec", 1_411, 3_276, 217_175), ("amazon-cn", 8_923, 96, 44_852)],
 )
 def test_the_other_datasets(mirror, name, users, items, interactions):
     dataset = load_dataset(name)
@@ -175,8 +175,13 @@ def test_the_other_datasets(mirror, name, users, items, interactions):
     assert dataset.interactions["item_id"].isin(dataset.items["item_id"]).all()
 
 
-def test_caixin_tells_of_the_robots_it_removed(mirror):
-    assert "3713、1473" in load_dataset("caixin").removed[0]
+def test_caixin_tells_of_the_robots_it_removed_and_merges_twins(mirror):
+    news = load_dataset("caixin")
+    assert "3713、1473" in news.removed[0]
+    assert news.items["title"].is_unique and "2305 个新闻编号合并为 2110 篇" in news.removed[1]
+    # The column that appeared on the 6th of March and again in the magazine on the 9th keeps its first day.
+    story = news.items.set_index("title").loc["【舒立观察】反恐大方略"]
+    assert story["published"] == 1394121600 and (news.interactions["item_id"] == story["item_id"]).sum() == 64
 
 
 def test_amazon_keeps_what_buyers_said_out_of_the_text(mirror):

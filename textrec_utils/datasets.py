@@ -293,14 +293,19 @@ def _load_caixin() -> Dataset:
     robots = per_user[per_user > ROBOT_READS]
     removed = f"去掉 {len(robots)} 个疑似机器人的用户（一个月内点击 {'、'.join(map(str, robots))} 次）"
     midnight = int(pd.Timestamp("2014-03-01", tz="UTC").timestamp()) - CHINA_OFFSET
-    items = reads.drop_duplicates("item_id")[["item_id", "title", "day"]]
+    # One story often stands under several ids (website, magazine, column). Kept apart, a list would repeat what
+    # was just read, and a "new" item could have a twin in training: the first published id stands for all.
+    ids = reads.drop_duplicates("item_id").sort_values(["day", "item_id"])
+    items = ids.drop_duplicates("title")[["item_id", "title", "day"]]
+    reads["item_id"] = reads["title"].map(items.set_index("title")["item_id"])
+    twins = f"把标题完全相同的 {len(ids)} 个新闻编号合并为 {len(items)} 篇（同一篇的多个编号归到最早发表的一个）"
     items = items.assign(text=items["title"], published=midnight + (items["day"] - 1) * 86400).drop(columns="day")
     kept = reads[~reads["user_id"].isin(robots.index)]
     return Dataset(
         "caixin", items, _users_seen(kept), kept[["user_id", "item_id", "timestamp"]].assign(value=1.0),
         licence="未声明：仅供教学与研究，不得再分发",
         source="财新网 2014 年 3 月点击日志（第二届中国大数据技术创新大赛）",
-        removed=(removed,),
+        removed=(removed, twins),
     )  # fmt: skip
 
 
