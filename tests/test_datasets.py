@@ -256,6 +256,9 @@ def test_missing_empty_and_gbk_files(own_folder):
     (own_folder / "items.csv").write_bytes("item_id,title\n1,茶叶\n".encode("gbk"))
     with pytest.raises(DataError, match="不是 UTF-8"):
         load_dataset(own_folder)
+    (own_folder / "items.csv").write_text("item_id,title\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"items\.csv 只有表头"):
+        load_dataset(own_folder)
     (own_folder / "items.csv").unlink()
     with pytest.raises(DataError, match=r"找不到文件 .*items\.csv"):
         load_dataset(own_folder)

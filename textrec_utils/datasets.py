@@ -424,6 +424,11 @@ def _need(table: pd.DataFrame, *columns: str) -> None:
         )
 
 
+def _need_rows(table: pd.DataFrame) -> None:
+    if table.empty:
+        raise DataError(f"{table.attrs['path']} 只有表头，没有一行数据；请补上数据再运行。")
+
+
 def _refuse(table: pd.DataFrame, mask: pd.Series, wrong: str, remedy: str) -> None:
     if mask.any():
         more = f"（共 {int(mask.sum())} 处）" if mask.sum() > 1 else ""
@@ -432,6 +437,7 @@ def _refuse(table: pd.DataFrame, mask: pd.Series, wrong: str, remedy: str) -> No
 
 def _check_items(items: pd.DataFrame) -> pd.DataFrame:
     _need(items, "item_id", "title")
+    _need_rows(items)
     items["item_id"] = items["item_id"].str.strip()
     _refuse(items, items["item_id"] == "", "item_id 为空", "请给每个物品一个编号")
     repeated = items["item_id"].duplicated()
@@ -477,6 +483,7 @@ def _seconds_of(table: pd.DataFrame, column: str) -> tuple[pd.Series, list[str]]
 def _check_interactions(table: pd.DataFrame, items: pd.DataFrame) -> tuple[pd.DataFrame, bool, list[str]]:
     """(interactions, has_time, notes on what was changed)."""
     _need(table, "user_id", "item_id")
+    _need_rows(table)
     notes: list[str] = []
     for column in ("user_id", "item_id"):
         table[column] = table[column].str.strip()
