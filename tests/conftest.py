@@ -55,3 +55,19 @@ def own_folder(tmp_path) -> Path:
     items.to_csv(folder / "items.csv", index=False)
     interactions.to_csv(folder / "interactions.csv", index=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def taste():
+    """60 users who like one of three kinds of goods each; the text tells the kind."""
+    rng = np.random.default_rng(0)
+    kinds = ["登山鞋，防滑耐磨", "绿茶，清香回甘", "蓝牙耳机，降噪"]
+    items = pd.DataFrame({"item_id": [f"i{n}" for n in range(60)], "title": [kinds[n % 3][:3] for n in range(60)]})
+    items["text"] = [f"{kinds[n % 3]}，第{n}款" for n in range(60)]
+    rows = []
+    for user in range(60):
+        chosen = rng.choice(np.arange(user % 3, 60, 3), 8, replace=False)
+        rows += [(f"u{user}", f"i{i}", t) for t, i in enumerate(chosen)]
+    interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).assign(value=1.0)
+    users = pd.DataFrame({"user_id": [f"u{n}" for n in range(60)], "text": ["30岁"] * 60})
+    return make_split(Dataset("taste", items, users, interactions, "", ""), "leave_last_out")

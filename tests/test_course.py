@@ -322,3 +322,24 @@ def test_list_and_doctor():
     assert listed.exit_code == 0 and "mini-bert-zh" in listed.output and "movielens-zh" in listed.output
     checked = runner.invoke(main, ["doctor"])
     assert checked.exit_code == 0 and "一切就绪" in checked.output, checked.output
+
+
+def test_finetune_trains_stops_early_and_saves(own_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path / "cache"))
+    quick = {"rung": "lora", "steps": 10, "encoder_steps": 2, "users": 8, "items": 10, "hidden": 16, "dim": 8, "max_length": 16}
+    words = [word for name, value in quick.items() for word in ("-p", f"{name}={value}")]
+    out = tmp_path / "tower"
+    result = CliRunner().invoke(main, ["finetune", "--dataset", str(own_folder), *words, "--early-stopping", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "早停：验证 ndcg@10" in result.output and "ndcg@10 = 0." in result.output
+    assert (out / "modules.json").exists() and (out / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("words, message", [
+    (["-p", "depth", "3"], "finetune 没有参数 depth：可用的有 rung"), (["-p", "steps", "many"], "steps 应是整数"),
+    (["-p", "rung", "top"], "rung 应是 head"), (["--metric", "auc"], "不认识指标"), (["--dataset", "no-such"], "没有数据集 no-such"),
+    (["--out", "x", "-p", "features", "both"], "features=encoder"), (["--split", "weekly"], "没有划分方式 weekly"),
+])  # fmt: skip
+def test_finetune_refuses_before_it_trains(words, message):
+    result = CliRunner().invoke(main, ["finetune", *words])
+    assert result.exit_code != 0 and message in result.output + str(result.exception)

@@ -5,6 +5,8 @@ Every recommender, here and in later modules, has `fit(split)` and `score(users)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import sparse
 
@@ -218,13 +220,22 @@ def unit_rows(vectors):
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def history_weights(split: Split, half_life: float | None = None) -> sparse.csr_matrix:
-    """(users, items) float32, each user's row sums to 1; `half_life` in items, newest heaviest."""
+def history_weights(
+    split: Split, half_life: float | None = None, *, weigh: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None, latest: int = 0
+) -> sparse.csr_matrix:  # fmt: skip
+    """(users, items) float32, each user's row sums to 1; `half_life` in items, newest heaviest.
+
+    weigh: (item rows oldest first, their age in items) -> weights, instead of half_life. latest: only so many (0: all).
+    """
     rows, columns, values = [], [], []
     for user, history in enumerate(split.histories):
+        history = history[-latest:]
         if len(history):
             age = np.arange(len(history))[::-1]
-            weight = np.ones(len(history)) if half_life is None else 0.5 ** (age / half_life)
+            if weigh is not None:
+                weight = weigh(history, age)
+            else:
+                weight = np.ones(len(history)) if half_life is None else 0.5 ** (age / half_life)
             rows.append(np.full(len(history), user))
             columns.append(history)
             values.append(weight / weight.sum())

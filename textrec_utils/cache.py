@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -86,6 +87,24 @@ class measure:
         self._thread.join()
         self._peak = max(self._peak, self._process.memory_info().rss)
         self.cost.peak_mb = (self._peak - self._base) / 2**20
+
+
+class Interrupts:
+    """While it lasts, Ctrl-C and a polite kill are noted in `asked` instead of breaking off a step."""
+
+    def __enter__(self):
+        self.asked, self._before = False, {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number, frame):
+        self.asked = True
+
+    def __exit__(self, *exc):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 @dataclass

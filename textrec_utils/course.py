@@ -131,7 +131,7 @@ def check_parameters(chapter: Chapter, given: Iterable[tuple[str, str]]) -> dict
     for name, text in given:
         if name not in known:
             raise CourseError(f"{chapter.name} 没有参数 {name}：可用的有 {'、'.join(known)}。")
-        value = _typed(chapter, name, text, known[name])
+        value = _typed(chapter.name, name, text, known[name])
         _check_value(chapter, name, value)
         values[name] = _folder(text) if name.startswith(("dataset", "model")) else value
     return values
@@ -166,7 +166,8 @@ def _check_value(chapter: Chapter, name: str, value: object) -> None:
             raise CourseError(f"{where} 应是 {'、'.join(allowed)} 之一，得到 {value!r}。")
 
 
-def _typed(chapter: Chapter, name: str, text: str, default: object) -> object:
+def _typed(owner: str, name: str, text: str, default: object) -> object:
+    """A parameter's text as a value of its default's type; `owner`: whose parameter it is, for the sentence."""
     kinds = {bool: "true 或 false", int: "整数", float: "数", str: "文字", list: "用逗号隔开的列表"}
     try:
         if isinstance(default, bool):
@@ -181,7 +182,7 @@ def _typed(chapter: Chapter, name: str, text: str, default: object) -> object:
         return text
     except (ValueError, KeyError):
         kind = kinds[type(default)]
-        raise CourseError(f"{chapter.name} 的参数 {name} 应是{kind}（默认 {default!r}），得到 {text!r}。") from None
+        raise CourseError(f"{owner} 的参数 {name} 应是{kind}（默认 {default!r}），得到 {text!r}。") from None
 
 
 # ---------------------------------------------------------------- running
@@ -570,7 +571,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-_parameter = click.option("-p", "pairs", multiple=True, nargs=2, metavar="名字 值", help="笔记本参数，可多次给出；也可写成 名字=值。")
+_parameter = click.option("-p", "pairs", multiple=True, nargs=2, metavar="名字 值", help="参数，可多次给出；也可写成 名字=值。")
 _force = click.option("--force", is_flag=True, help="即使输入没变也重新运行。")
 
 
@@ -690,6 +691,62 @@ def pretrain(path: str, corpora: str, out: str, teacher: str, device: str) -> No
         click.echo(f"\n已中断：第 {run.step:,} 步的检查点在 {out}，再次运行会从这里接着来。", err=True)
         sys.exit(130)
     click.echo(f"训练用了 {run.seconds / 60:.0f} 分钟。模型在 {run.export(Path(out) / 'model')}；用 textrec eval-encoder 量一量它。")
+
+
+@main.command(cls=_WithParameters)
+@click.option("--dataset", default="movielens-zh", show_default=True, help="数据集的名字，或装有自己数据的文件夹。")
+@click.option("--split", "protocol", default="leave_last_out", show_default=True, help="划分方式。")
+@click.option("--model", default="mini-bert-zh", show_default=True, help="编码器：名字或本地文件夹。")
+@click.option("--prefix", default="", help="每条文本前加的字，例如 E5 要 'query: '。")
+@_parameter
+@click.option("--early-stopping", is_flag=True, help="先在验证集上定训练多少步，再用全部训练数据训练。")
+@click.option("--metric", default="ndcg@10", show_default=True, help="报告和早停看的指标。")
+@click.option("--out", default="", help="把训练好的物品塔存成SentenceTransformer也认得的文件夹。")
+@click.option("--log-dir", default="", help="写TensorBoard日志的文件夹。")
+@click.option("--device", default="cpu", show_default=True, help="cpu 或 cuda。")
+def finetune(dataset, protocol, model, prefix, pairs, early_stopping, metric, out, log_dir, device) -> None:
+    """微调双塔，例如 textrec finetune -p rung lora --out build/tower；-p 是TwoTowerConfig的各项。
+
+    可以中断，再运行就接着来。几个进程一起：torchrun --nproc-per-node 2 -m textrec_utils.course finetune …
+    """
+    from textrec_utils import finetuning
+    from textrec_utils.datasets import load_dataset
+    from textrec_utils.evaluation import bootstrap_interval, evaluate, parse_metric
+    from textrec_utils.export import save_sentence_transformer
+    from textrec_utils.splits import make_split
+
+    defaults = vars(finetuning.TwoTowerConfig())
+    unknown = [name for name, _ in pairs if name not in defaults]
+    if unknown:
+        raise CourseError(f"finetune 没有参数 {unknown[0]}：可用的有 {'、'.join(defaults)}。")
+    try:
+        config = finetuning.TwoTowerConfig(**{n: _typed("finetune", n, text, defaults[n]) for n, text in pairs})
+        parse_metric(metric)
+    except ValueError as error:
+        raise CourseError(str(error)) from None
+    if out and config.features != "encoder":
+        raise CourseError("只有 features=encoder 的双塔能存成SentenceTransformer：请去掉 --out，或改 features。")
+    data = load_dataset(_folder(dataset))
+    split = make_split(data, protocol, seed=config.seed)
+    with finetuning.processes(device) as device:
+        first = int(os.environ.get("RANK", "0")) == 0
+        options = {"prefix": prefix, "device": device}
+        logs = Path(log_dir) if first and log_dir else None  # one process writes them
+        if early_stopping:
+            config, _ = finetuning.early_stopping(split, config, model, metric=metric, log_dir=logs and logs / "validation", **options)
+            if first:
+                click.echo(f"早停：验证 {metric} 在第 {config.stop} 步最高。")
+        tower = finetuning.train_two_tower(split, config, model, log_dir=logs, **options)
+    if not first:
+        return
+    found = evaluate(tower.recommender("双塔"), split, [metric])
+    low, high = bootstrap_interval(found.users[metric])
+    click.echo(
+        f"{data.name}，{protocol}，{len(split.test_users):,} 位用户：{metric} = {found.mean(metric):.4f}，95% 区间 [{low:.4f}, {high:.4f}]；"
+        f"训练了 {tower.trained:,} 个参数，{tower.cost.seconds:.0f} 秒"
+    )
+    if out:
+        click.echo(f"物品塔在 {save_sentence_transformer(tower, out)}：SentenceTransformer(文件夹).encode(文字) 就是物品向量。")
 
 
 @main.command("eval-encoder")

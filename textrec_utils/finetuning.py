@@ -1,30 +1,49 @@
-"""From a pretrained encoder to a recommender: the two-tower model, and the article's pair classifier.
+"""From a pretrained encoder to a recommender: the two-tower model and its trainer.
 
-Two towers: item text -> encoder -> head -> unit vector; user = mean of the history's item vectors, unit
-length; score(u, i) = u · i / temperature. Not here: several processes, LoRA, checkpoints.
+Two towers: item text -> encoder -> head -> item vector; user = weighted mean of the history's item vectors, or, without
+a history, a vector of the profile text; score(u, i) = u · i / temperature.
+
+A run goes on after a kill from its last checkpoint to the same numbers, and several processes (`torchrun`) share the
+encoding of a step. What it does not do: catalogues whose item vectors don't fit in memory, id vectors (chapter 08).
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from scipy import sparse
 from torch import nn
 from tqdm import tqdm
 
-from textrec_utils.baselines import HistoryMean, tfidf_vectors, unit_rows
-from textrec_utils.cache import Cached, Cost, cached_arrays, measure
-from textrec_utils.encoder import DEFAULT_MODEL, POOLINGS, Encoder, center, load_pretrained, quiet_loading, whiten
+from textrec_utils import losses as losses_module
+from textrec_utils.baselines import HistoryMean, Recommender, history_weights, tfidf_vectors, unit_rows
+from textrec_utils.cache import Cached, Cost, Interrupts, cache_dir, cached_arrays, measure, sha256_of, write_atomic
+from textrec_utils.datasets import DataError
+from textrec_utils.encoder import DEFAULT_MODEL, POOLINGS, Encoder, center, has_bf16, whiten
+from textrec_utils.losses import bpr_loss, full_softmax_loss, in_batch_loss, mine_hard_negatives
 from textrec_utils.splits import Split
 
-LOSSES = ("full", "in_batch", "in_batch_no_logq")
-RUNGS = ("head", "last_layer", "whole")
+LOSSES = ("full", "in_batch", "in_batch_no_logq", "bpr")
+RUNGS = ("head", "last_layer", "lora", "whole")
 FEATURES = ("encoder", "lexical", "both")
 HEADS = ("mlp", "linear")
+SIMILARITIES = ("cosine", "learned", "dot")
+USERS = ("mean", "recency", "attention")
+QUESTIONS = ("hidden", "cut")
+PRECISIONS = ("float32", "bf16", "auto")
 MEANING_SCALE = 0.5  # of the encoder's vector beside the lexical one, chosen on validation splits of movielens-zh
 CURVE_POINTS = 10
 
@@ -33,30 +52,60 @@ CURVE_POINTS = 10
 class TwoTowerConfig:
     """All settings of a training run; every field belongs into the table of results.
 
-    rung: what is trained: `head` on frozen vectors, head + `last_layer`, or the `whole` encoder.
+    rung: what is trained: `head` on frozen vectors, head + `last_layer`, head + low-rank additions to every linear
+        layer (`lora`, Hu et al. 2021), or the `whole` encoder.
     features: what the head reads: the `encoder`'s text vector, or a `lexical` one (TF-IDF of characters,
         reduced by SVD), which knows exact names but no meaning, or `both` side by side, the encoder's scaled by
-        MEANING_SCALE; `lexical` and `both` go with rung `head` only.
+        `meaning`; `lexical` and `both` go with rung `head` only. whitening: strength of the whitening (chapter 05)
+        that the encoder's vectors go through first; 0 only takes their mean away.
+    pooling: how the encoder's tokens become one vector: `mean`, `cls`, `cls_sep`, `first_last`.
     head: `mlp` (two layers), or `linear`, which starts as the identity and, being too weak to learn
         items by heart, carries over better to items never seen.
-    loss: `full` softmax over the catalogue, `in_batch` negatives with logQ correction, or without it.
+    similarity: `cosine` of both vectors over `temperature`; `learned` makes the temperature a trained number;
+        `dot` leaves the vectors as long as they are and knows no temperature.
+    user: how the history becomes one vector: plain `mean`; `recency`, the weight halved every `half_life` items back;
+        `attention`, weights ∝ exp(q · z_i) / (1 + age)^r with q and r learned from 0, the plain mean.
+    history: latest items that the user tower reads (0: all).
+    profile: train a linear map from the user's profile text as well, for users without a history: a quarter of the
+        users of each step are asked for their items without being shown any.
+    question: what training asks: a `hidden` share (`history_dropout`) of the history, or, the history `cut` at a random
+        moment, the part after it from the part before.
+    loss: `full` softmax over the catalogue, `in_batch` negatives with logQ correction, or without it, or `bpr`.
+    hard_negatives: further negatives a pair, drawn from the model's own top ranks, mined anew ten times a run
+        (`in_batch`, `bpr`); with `bpr` 0 means one drawn evenly from the catalogue.
     steps: updates of the head. encoder_steps: further updates of head and encoder together, for the rungs
         that train one; the head comes first, since a random head would send noise into the encoder.
-    users: users a step (`full`). pairs: (user, liked item) pairs a step (`in_batch`).
-    items: item texts encoded with gradient a step (not for rung `head`, where all items have gradient).
-    history_dropout: share of the history that is hidden at random in a step; with `full` the hidden
-        items are what must be found.
+    stop: end after so many updates of the schedule (0: all of them); `early_stopping` fills it in.
+    users: users a step (`full`). pairs: (user, liked item) pairs a step (`in_batch`, `bpr`).
+    items: item texts encoded with gradient a step, at most (not for rung `head`, where all items have gradient).
+    chunk: texts encoded at once; with more than these a step, gradients are cached (Gao et al. 2021), so that memory
+        grows with the chunk and not with the step. accumulate: batches whose gradients are added for one update.
+    precision: of the encoder's passes with gradient: `float32`, `bf16`, or `auto`, bf16 where the processor has it.
+    With several processes all counts are for one step of all of them together.
     """
 
     rung: str = "head"
     features: str = "encoder"
+    meaning: float = MEANING_SCALE
+    whitening: float = 0.5
+    pooling: str = "mean"
     head: str = "mlp"
+    similarity: str = "cosine"
+    user: str = "mean"
+    half_life: float = 10.0
+    history: int = 0
+    profile: bool = False
+    question: str = "hidden"
     loss: str = "full"
+    hard_negatives: int = 0
     steps: int = 300
     encoder_steps: int = 80
+    stop: int = 0
     users: int = 128
     pairs: int = 1024
     items: int = 64
+    chunk: int = 64
+    accumulate: int = 1
     dim: int = 128
     hidden: int = 512
     dropout: float = 0.3
@@ -65,19 +114,32 @@ class TwoTowerConfig:
     encoder_learning_rate: float = 1e-4
     weight_decay: float = 1e-2
     temperature: float = 0.1
+    lora_rank: int = 8
+    precision: str = "auto"
     max_length: int = 128
     seed: int = 0
 
     def __post_init__(self):
-        for name, allowed in (("rung", RUNGS), ("loss", LOSSES), ("features", FEATURES), ("head", HEADS)):
+        words = {
+            "rung": RUNGS, "loss": LOSSES, "features": FEATURES, "head": HEADS, "similarity": SIMILARITIES, "user": USERS,
+            "question": QUESTIONS, "precision": PRECISIONS, "pooling": tuple(POOLINGS),
+        }  # fmt: skip
+        for name, allowed in words.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} 应是 {'、'.join(allowed)} 之一，得到 {getattr(self, name)!r}。")
         if self.features != "encoder" and self.rung != "head":
             raise ValueError(f"features={self.features!r} 不训练编码器，rung 只能是 'head'。")
+        if self.hard_negatives and self.loss == "full":
+            raise ValueError("loss='full' 已经拿整个目录当负例，hard_negatives 只用于 in_batch 和 bpr。")
+        if self.rung != "head" and self.loss != "full" and self.items < self.pairs:
+            raise ValueError(f"items={self.items} 比 pairs={self.pairs} 小：每一对的物品都要带梯度编码，请调大 items 或调小 pairs。")
+        for name in ("users", "pairs", "items", "chunk", "accumulate", "dim", "hidden", "lora_rank"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} 至少是 1，得到 {getattr(self, name)}。")
 
 
 class Head(nn.Module):
-    """(…, width) -> (…, dim) of length 1.
+    """(…, width) -> (…, dim), of length 1 unless similarity is `dot`.
 
     mlp: two linear layers with a GELU between. linear: x + Wx with W = 0 at the start, so that
     training begins at the frozen vectors' own ranking (dim = width).
@@ -85,7 +147,7 @@ class Head(nn.Module):
 
     def __init__(self, width: int, config: TwoTowerConfig):
         super().__init__()
-        self.kind = config.head
+        self.kind, self.unit = config.head, config.similarity != "dot"
         if config.head == "mlp":
             self.net = nn.Sequential(
                 nn.Dropout(config.dropout / 2), nn.Linear(width, config.hidden), nn.GELU(),
@@ -100,44 +162,61 @@ class Head(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.kind == "linear":
             x = self.dropout(x)
-            return F.normalize(x + self.net(x), dim=-1)
-        return F.normalize(self.net(x), dim=-1)
+            x = x + self.net(x)
+        else:
+            x = self.net(x)
+        return F.normalize(x, dim=-1) if self.unit else x
 
 
-# ---------------------------------------------------------------- losses
+class Towers(nn.Module):
+    """Head, user tower and temperature: all that is trained beside the encoder.
 
-
-def full_softmax_loss(users: torch.Tensor, items: torch.Tensor, target: torch.Tensor, barred: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Cross-entropy of each user's hidden items against the whole catalogue.
-
-    −Σ_i t_ui log softmax(u · i / temperature) / Σ_i t_ui, meaned over users: the multinomial
-    likelihood of Liang et al. 2018, each user counting the same.
-    users: (users, dim), items: (catalogue, dim), target: (users, catalogue) of 0 and 1.
-    barred: (users, catalogue) bool, items that are no fair negatives; a target must not be barred.
+    profiles: (users, width) vectors of the users' profile texts, or None.
     """
-    logits = (users @ items.T / temperature).masked_fill(barred, -1e9)
-    per_user = -(target * F.log_softmax(logits, dim=1)).sum(1) / target.sum(1).clamp(min=1)
-    return per_user.mean()
 
+    def __init__(self, width: int, config: TwoTowerConfig, profiles: torch.Tensor | None = None):
+        super().__init__()
+        self.config, self.head = config, Head(width, config)
+        if config.user == "attention":
+            self.query, self.recency = nn.Parameter(torch.zeros(self.head.dim)), nn.Parameter(torch.zeros(()))
+        if config.similarity == "learned":
+            self.log_temperature = nn.Parameter(torch.tensor(float(np.log(config.temperature))))
+        self.profile_map = None
+        if profiles is not None:
+            self.register_buffer("profiles", profiles, persistent=False)
+            self.profile_map = nn.Linear(profiles.shape[1], self.head.dim)
 
-def in_batch_loss(
-    users: torch.Tensor, items: torch.Tensor, target: torch.Tensor, barred: torch.Tensor, temperature: float,
-    log_q: torch.Tensor | None,
-) -> torch.Tensor:  # fmt: skip
-    """Cross-entropy of the liked item against the other liked items of the batch.
+    @property
+    def temperature(self) -> torch.Tensor | float:
+        if self.config.similarity == "learned":
+            return self.log_temperature.exp()
+        return 1.0 if self.config.similarity == "dot" else self.config.temperature
 
-    users, items: (pairs, dim), row p of `items` belongs to row p of `users`. target: (pairs,) item rows.
-    barred: (pairs, catalogue) bool as above. log_q: (catalogue,) log of each item's chance to be in the
-    batch, taken off the logits, since popular items come as negatives too often (Yi et al. 2019).
-    A column that repeats the row's own item is a duplicate, not a negative, and is masked.
-    """
-    logits = users @ items.T / temperature  # (pairs, pairs)
-    if log_q is not None:
-        logits = logits - log_q[target]
-    duplicate = target[:, None] == target[None, :]
-    own = torch.eye(len(target), dtype=torch.bool)
-    logits = logits.masked_fill((duplicate | barred[:, target]) & ~own, -torch.inf)
-    return F.cross_entropy(logits, torch.arange(len(target)))
+    def weights(self, items: torch.Tensor, rows: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+        """(users, L) weight of each item of the history. rows: (users, L) item rows, oldest first; shown: bool, what the
+        tower may see of them. items: (catalogue, dim)."""
+        age = shown.flip(1).cumsum(1).flip(1) - 1  # 0: the latest that is shown
+        if self.config.history:
+            shown = shown & (age < self.config.history)
+        if self.config.user == "mean":
+            return shown.float()
+        if self.config.user == "recency":
+            return shown * 0.5 ** (age / self.config.half_life)
+        logits = (items @ self.query)[rows] - self.recency * torch.log1p(age.clamp(min=0).float())
+        # -1e9 instead of -inf: a row that shows nothing gets weights that `shown` takes away, not NaN.
+        return torch.softmax(logits.masked_fill(~shown, -1e9), dim=1) * shown
+
+    def users(self, items: torch.Tensor, users: torch.Tensor, rows: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+        """(users, dim) vectors of `users` (rows of the dataset's users)."""
+        weights = self.weights(items, rows, shown)
+        if not self.head.unit:
+            weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-9)
+        dense = torch.zeros(len(rows), len(items), device=items.device).scatter_add_(1, rows, weights)
+        vectors = dense @ items
+        if self.profile_map is not None:
+            told = self.profile_map(self.profiles[users])
+            vectors = torch.where(shown.any(1, keepdim=True), vectors, told)
+        return F.normalize(vectors, dim=1) if self.head.unit else vectors
 
 
 # ---------------------------------------------------------------- item features for each rung
@@ -158,53 +237,159 @@ def _even(vectors: np.ndarray) -> np.ndarray:
     return vectors / vectors.std()
 
 
+class GradientCache:
+    """Large batches in little memory: gradients of the vectors first, of the encoder chunk by chunk (Gao et al. 2021).
+
+    encode: (n,) rows -> (n, width) with gradient. chunk: rows encoded at once. `vectors(rows)` gives a leaf tensor of
+    what encode returns; after the loss's `backward()`, `backward()` carries its gradient into the encoder. The same
+    gradient as encoding all at once, for one more pass without gradient.
+    With several processes each encodes its share of the rows, and the encoder's gradients are added up.
+    """
+
+    def __init__(self, encode: Callable[[torch.Tensor], torch.Tensor], chunk: int, parameters: Sequence[nn.Parameter] = ()):
+        self.encode, self.chunk, self.parameters = encode, chunk, list(parameters)
+
+    def vectors(self, rows: torch.Tensor) -> torch.Tensor:
+        world, rank = _world()
+        self.share = torch.arange(rank, len(rows), world)  # places in `rows` that this process encodes
+        self.parts, states = [], []
+        with torch.no_grad():
+            for part in self.share.split(self.chunk):
+                state = torch.get_rng_state()
+                states.append(self.encode(rows[part]))
+                self.parts.append((rows[part], part, state))
+        own = torch.cat(states) if states else torch.zeros(0)
+        if world > 1:
+            own = _gather(own, self.share, len(rows))
+        self.leaf = own.requires_grad_()
+        return self.leaf
+
+    def backward(self) -> None:
+        after = torch.get_rng_state()
+        for rows, part, state in self.parts:
+            torch.set_rng_state(state)  # the same dropout as in the pass without gradient
+            vectors = self.encode(rows)
+            (vectors * self.leaf.grad[part]).sum().backward()
+        torch.set_rng_state(after)
+        if _world()[0] > 1:
+            for parameter in self.parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                dist.all_reduce(parameter.grad)
+
+
+@contextmanager
+def processes(device: str = "cpu"):
+    """Join the other processes where `torchrun` or `accelerate launch` started several (gloo on CPUs, nccl on GPUs).
+
+    Gives this process's device. Alone it does nothing.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield device
+        return
+    if device.startswith("cuda"):
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def _world() -> tuple[int, int]:
+    """(number of processes, this process's number)."""
+    ready = dist.is_available() and dist.is_initialized()
+    return (dist.get_world_size(), dist.get_rank()) if ready else (1, 0)
+
+
+def _gather(own: torch.Tensor, share: torch.Tensor, total: int) -> torch.Tensor:
+    """All processes' rows in their places, (total, width): each fills in its own, the sum holds all."""
+    width = torch.tensor(own.shape[1] if own.ndim == 2 else 0)
+    dist.all_reduce(width, dist.ReduceOp.MAX)  # a process without rows doesn't know the width
+    full = torch.zeros(total, int(width), device=own.device)
+    if len(share):
+        full[share] = own
+    dist.all_reduce(full)
+    return full
+
+
 class _Features:
     """Item rows -> what the head reads, with gradient into what the rung trains."""
 
     def __init__(self, encoder: Encoder | None, texts: Sequence[str], config: TwoTowerConfig):
-        self.encoder, self.rung, self.n = encoder, config.rung, len(texts)
+        self.encoder, self.rung, self.n, self.chunk = encoder, config.rung, len(texts), config.chunk
+        self.bf16 = config.precision == "bf16" or config.precision == "auto" and has_bf16()
         # Scaled once by the frozen vectors' own statistics: the head starts from an even cloud.
         if config.features != "encoder":
             scaled = _even(center(lexical_vectors(texts, seed=config.seed)))
             if config.features == "both":
-                scaled = _even(np.hstack([MEANING_SCALE * _even(whiten(encoder.encode(texts), strength=0.5)), scaled]))
-            self.frozen = torch.from_numpy(scaled)
+                scaled = _even(np.hstack([config.meaning * _even(whiten(encoder.encode(texts), strength=config.whitening)), scaled]))
+            self.frozen = torch.from_numpy(scaled.astype(np.float32))
             return
         pooled = encoder.encode(texts)
-        scaled = _even(whiten(pooled, strength=0.5))
+        scaled = _even(whiten(pooled, strength=config.whitening))
         basis, *_ = np.linalg.lstsq(pooled - pooled.mean(0), scaled, rcond=None)
         self.mean, self.basis = torch.from_numpy(pooled.mean(0)), torch.from_numpy(basis.astype(np.float32))
         self.frozen = torch.from_numpy(scaled)
         if self.rung == "head":
             return
-        model = encoder.model
-        for parameter in model.parameters():
-            parameter.requires_grad = self.rung == "whole"
-        self.tokens = [encoder.tokenizer(t, truncation=True, max_length=encoder.max_length)["input_ids"] for t in texts]
+        self._open(config)
+        names = [encoder.prefix + t for t in texts]
+        self.tokens = [torch.tensor(ids) for ids in encoder.tokenizer(names, truncation=True, max_length=encoder.max_length)["input_ids"]]
         if self.rung == "last_layer":
-            self.layer = model.encoder.layer[-1]
-            for parameter in self.layer.parameters():
-                parameter.requires_grad = True
             self.below = self._hidden_below()
 
-    def parameters(self) -> list[nn.Parameter]:
-        return [] if self.rung == "head" else [p for p in self.encoder.model.parameters() if p.requires_grad]
+    def _open(self, config: TwoTowerConfig) -> None:
+        """Let the rung's part of the encoder be trained."""
+        model = self.encoder.model
+        for parameter in model.parameters():
+            parameter.requires_grad = self.rung == "whole"
+        if self.rung == "last_layer":
+            layers = getattr(getattr(model, "encoder", None), "layer", None)
+            if layers is None:
+                raise DataError(f"编码器 {self.encoder.name} 不是BERT一族的结构，取不出最后一层：请改用 rung='lora' 或 'whole'。")
+            self.layer = layers[-1]
+            self.layer.requires_grad_(True)
+        elif self.rung == "lora":
+            from peft import LoraConfig, get_peft_model
+
+            low_rank = LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", bias="none")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a name that it has renamed
+                self.encoder.model = get_peft_model(model, low_rank).eval()
+        # Where heads are narrow, the plain form's backward pass is far quicker on a CPU than the fused one's.
+        if self.encoder.device == "cpu" and hasattr(model, "set_attn_implementation"):
+            model.set_attn_implementation("eager")
+
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        if self.rung == "head":
+            return {}
+        return {name: p for name, p in self.encoder.model.named_parameters() if p.requires_grad and "pooler." not in name}
+
+    def merged(self) -> dict[str, torch.Tensor]:
+        """The encoder's weights that training has moved, by the names of the plain model."""
+        if self.rung == "lora":
+            model = self.encoder.model.merge_and_unload()
+            return {n: p.detach() for n, p in model.named_parameters() if p.ndim == 2 and "embeddings." not in n and "pooler." not in n}
+        return {name: p.detach() for name, p in self.named_parameters().items()}
 
     def _batch(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        longest = max(len(self.tokens[r]) for r in rows)
-        ids = torch.full((len(rows), longest), self.encoder.tokenizer.pad_token_id)
-        mask = torch.zeros(len(rows), longest, dtype=torch.long)
-        for i, r in enumerate(rows):
-            ids[i, : len(self.tokens[r])] = torch.tensor(self.tokens[r])
-            mask[i, : len(self.tokens[r])] = 1
-        return ids, mask
+        picked = [self.tokens[r] for r in rows]
+        ids = nn.utils.rnn.pad_sequence(picked, batch_first=True, padding_value=self.encoder.tokenizer.pad_token_id)
+        mask = torch.arange(ids.shape[1]) < torch.tensor([len(t) for t in picked])[:, None]
+        return ids.to(self.encoder.device), mask.long().to(self.encoder.device)
+
+    def _by_length(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """Places in `rows`, in chunks of texts that are about as long as each other: little padding."""
+        lengths = torch.tensor([len(self.tokens[r]) for r in rows.tolist()])
+        return list(torch.argsort(lengths, descending=True, stable=True).split(self.chunk))
 
     def _hidden_below(self) -> list[torch.Tensor]:
         """Each item's input of the last layer, computed once: the layers below are frozen."""
         below: list[torch.Tensor] = [torch.empty(0)] * self.n
-        order = sorted(range(self.n), key=lambda r: -len(self.tokens[r]))
-        for start in range(0, self.n, 64):
-            rows = order[start : start + 64]
+        for part in self._by_length(torch.arange(self.n)):
+            rows = part.tolist()
             ids, mask = self._batch(rows)
             with torch.no_grad():
                 hidden = self.encoder.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[-2]
@@ -214,37 +399,51 @@ class _Features:
 
     @torch.no_grad()
     def all(self) -> torch.Tensor:
-        """(items, width): the catalogue by the encoder as it stands."""
-        order = sorted(range(self.n), key=lambda r: -len(self.tokens[r]))
+        """(items, width): the catalogue by the encoder as it stands, in float32."""
         table = torch.empty_like(self.frozen)
-        for start in range(0, self.n, 64):
-            rows = torch.tensor(order[start : start + 64])
-            table[rows] = self(rows)
+        bf16, self.bf16 = self.bf16, False
+        for rows in self._by_length(torch.arange(self.n)):
+            table[rows] = self._encode(rows)
+        self.bf16 = bf16
         return table
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        """(rows, width), in chunks by length."""
+        places = self._by_length(rows)
+        made = torch.cat([self._encode(rows[part]) for part in places])
+        back = torch.empty(len(rows), dtype=torch.long)
+        back[torch.cat(places)] = torch.arange(len(rows))
+        return made[back]
+
+    def _encode(self, rows: torch.Tensor) -> torch.Tensor:
         rows = rows.tolist()
         ids, mask = self._batch(rows)
-        if self.rung == "whole":
-            hidden = self.encoder.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
-        else:
-            states = nn.utils.rnn.pad_sequence([self.below[r] for r in rows], batch_first=True).float()
-            bias = torch.zeros(len(rows), 1, 1, mask.shape[1]).masked_fill(mask[:, None, None] == 0, torch.finfo(torch.float32).min)
-            out = self.layer(states, bias)
-            hidden = [states, out[0] if isinstance(out, tuple) else out]
-        pooled = POOLINGS[self.encoder.pooling](hidden, mask)
+        kind = self.encoder.device.split(":")[0]
+        with torch.autocast(kind, dtype=torch.bfloat16) if self.bf16 else nullcontext():
+            if self.rung == "last_layer":
+                states = nn.utils.rnn.pad_sequence([self.below[r] for r in rows], batch_first=True).float()
+                bias = torch.zeros(len(rows), 1, 1, mask.shape[1]).masked_fill(mask[:, None, None].cpu() == 0, torch.finfo(torch.float32).min)
+                out = self.layer(states, bias.to(states.device))
+                hidden = [states, out[0] if isinstance(out, tuple) else out]
+            else:
+                every = self.encoder.pooling == "first_last"  # the others read the last layer alone
+                out = self.encoder.model(input_ids=ids, attention_mask=mask, output_hidden_states=every)
+                hidden = out.hidden_states if every else [out.last_hidden_state]
+        pooled = POOLINGS[self.encoder.pooling]([h.float() for h in hidden], mask)
         return (pooled - self.mean) @ self.basis
 
 
-# ---------------------------------------------------------------- training
+# ---------------------------------------------------------------- the result
 
 
 @dataclass
 class TwoTower:
     """A trained two-tower model: item vectors ready for a dot product, the learning curve, the cost.
 
-    item_vectors: (items, dim) of length 1. cost: encoding and training together. curve: (points, 2 or 3): step, training loss since the last
-    point and, where a judge was given, what it said. trained: number of trained parameters.
+    item_vectors: (items, dim), of length 1 unless similarity is `dot`. curve: (points, 2 or 3): step, training loss since
+    the last point and, where a judge was given, what it said. trained: number of trained parameters. cost: encoding and
+    training together. weights: the trained tensors by name, for `save_sentence_transformer`. profile_vectors:
+    (users, dim) or None. attention: (items,) logits and the exponent r of the age, or None.
     """
 
     item_vectors: np.ndarray
@@ -252,106 +451,399 @@ class TwoTower:
     trained: int
     cost: Cost
     config: TwoTowerConfig
+    weights: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    profile_vectors: np.ndarray | None = None
+    attention: tuple[np.ndarray, float] | None = None
+    model: str = DEFAULT_MODEL
+    prefix: str = ""
+
+    @property
+    def best_step(self) -> int:
+        """The step of the curve's best judged point. Raises ValueError where no judge was given."""
+        if self.curve.shape[1] < 3:
+            raise ValueError("曲线上没有验证分数：训练时没有给 judge。")
+        return int(self.curve[self.curve[:, 2].argmax(), 0])
 
     def fuse(self, other: "TwoTower", weight: float = 0.5) -> "TwoTower":
         """Both models' item vectors side by side, so that one dot product adds up both scores.
 
         weight: this model's share: (√weight · a, √(1 − weight) · b), again of length 1.
+        Raises ValueError where the two don't weigh a history alike: one mean of joined vectors would serve neither.
         """
+        if self.attention or other.attention or self._user_settings() != other._user_settings():
+            raise ValueError("两座塔的用户向量算法不同（user、history、half_life、profile），不能拼成一座；请用ZScoreBlend融合分数。")
         joined = np.hstack([np.sqrt(weight) * self.item_vectors, np.sqrt(1 - weight) * other.item_vectors])
         cost = Cost(self.cost.seconds + other.cost.seconds, max(self.cost.peak_mb, other.cost.peak_mb))
         return TwoTower(joined.astype(np.float32), self.curve, self.trained + other.trained, cost, self.config)
 
-    def recommender(self, name: str) -> HistoryMean:
-        """user = mean of the history's item vectors, score = dot product."""
-        return HistoryMean(self.item_vectors, name, normalize=False)
+    def _user_settings(self) -> tuple:
+        c = self.config
+        return c.user, c.history, c.half_life if c.user == "recency" else 0, c.profile
+
+    def recommender(self, name: str) -> Recommender:
+        """The user tower and the dot product, as `evaluate` takes them."""
+        if self.config.user == "mean" and not self.config.history and self.profile_vectors is None:
+            return HistoryMean(self.item_vectors, name, normalize=False)
+        return UserTower(self, name)
+
+
+class UserTower(Recommender):
+    """user = weighted mean of the history's item vectors (`TwoTowerConfig.user`), or the profile's vector; score = u · i."""
+
+    def __init__(self, tower: TwoTower, name: str):
+        self.name, self.tower = name, tower
+
+    def weights(self, split: Split) -> sparse.csr_matrix:
+        """(users, items) float32: what each item of a history counts in the user's vector; rows sum to 1."""
+        config, attention = self.tower.config, self.tower.attention
+
+        def weigh(history: np.ndarray, age: np.ndarray) -> np.ndarray:
+            if config.user == "recency":
+                return 0.5 ** (age / config.half_life)
+            if config.user == "attention":
+                logits = attention[0][history] - attention[1] * np.log1p(age)
+                return np.exp(logits - logits.max())
+            return np.ones(len(history))
+
+        return history_weights(split, weigh=weigh, latest=config.history)
+
+    def fit(self, split: Split) -> "UserTower":
+        self._users = self.weights(split) @ self.tower.item_vectors
+        if self.tower.config.similarity != "dot":
+            self._users = unit_rows(self._users)
+        if self.tower.profile_vectors is not None:
+            empty = np.array([len(h) == 0 for h in split.histories])
+            self._users[empty] = self.tower.profile_vectors[empty]
+        return self
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        return self._users[users] @ self.tower.item_vectors.T
+
+
+# ---------------------------------------------------------------- training
 
 
 def train_two_tower(
     split: Split, config: TwoTowerConfig = TwoTowerConfig(), model: str = DEFAULT_MODEL, *,
-    prefix: str = "", judge: Callable[[np.ndarray], float] | None = None, progress: bool = True, cache: bool = True,
+    prefix: str = "", judge: Callable[[np.ndarray], float] | None = None, patience: int = 0,
+    watch: Callable[[np.ndarray], None] | None = None, log_dir: Path | str | None = None, checkpoint: Path | str | None = None,
+    checkpoint_seconds: float = 30.0, device: str = "cpu", progress: bool = True, cache: bool = True,
 ) -> TwoTower:  # fmt: skip
     """Train on a split's training part; the result comes from the cache where the same run was made before.
 
-    model: `mini-bert-zh`, a local folder or a Hugging Face name. judge: called with the (items, dim) vectors
-    at each point of the curve, for choosing the number of steps; it must not look at the final test.
+    A run that was killed goes on from its last checkpoint to the same numbers; the file `checkpoint` (by default one beside
+    the cached results) is written every `checkpoint_seconds` and removed when the run is done. model: `mini-bert-zh`, a local folder or a Hugging Face name. judge: called with the (items, dim) vectors
+    at each of the curve's ten points, for choosing the number of steps; it must not look at the final test.
+    patience: stop after so many points without a better judgement (0: never) and return the best point's vectors.
+    watch: called with the curve so far, e.g. `plotting.LiveCurve()`. log_dir: also write TensorBoard logs there.
+    Raises DataError where the model can't be had, ValueError where nobody likes two items.
     """
+    if patience and judge is None:
+        raise ValueError("patience 要有 judge 才知道有没有变好：请给一个只看验证集的 judge。")
     encoder, encoding = None, Cost()
+    if config.features != "lexical" or config.profile:
+        encoder = Encoder(model, pooling=config.pooling, max_length=config.max_length, prefix=prefix, device=device)
     if config.features != "lexical":
-        encoder = Encoder(model, max_length=config.max_length, prefix=prefix)
         # Encoded before the clock of the training starts, and added to it below: a table of costs
         # must not depend on whether some earlier method has left the vectors in the cache.
         encoding = encoder.encode_with_cost(list(split.dataset.items["text"])).cost
     key = {
         "data": split.dataset.checksum(), "split": [split.protocol, split.seed, len(split.train), int(split.train["item"].sum())],
-        "encoder": encoder.fingerprint if encoder else "", "prefix": prefix, "judged": judge is not None, **asdict(config),
+        "encoder": encoder.fingerprint if encoder else "", "prefix": prefix, "judged": judge is not None, "patience": patience,
+        "losses": sha256_of(Path(losses_module.__file__)), **asdict(config),
     }  # fmt: skip
+    kept = _Checkpoint(key, checkpoint, checkpoint_seconds) if cache or checkpoint else None
+    cache = cache and _world()[0] == 1  # several processes must all train: one that finds a result would leave the others waiting
 
     def compute():
-        return _train(split, config, encoder, judge, progress)
+        run = _Run(split, config, encoder, judge=judge, patience=patience, watch=watch, log_dir=log_dir, checkpoint=kept, device=device)
+        return run.train(progress and _world()[1] == 0)
 
     if cache:
         done = cached_arrays("two_tower", key, compute)
+        if watch is not None and done.from_cache:
+            watch(done["curve"])
     else:
         with measure() as spent:
             arrays = compute()
         done = Cached(arrays, spent)
     cost = Cost(done.cost.seconds + encoding.seconds, max(done.cost.peak_mb, encoding.peak_mb))
-    return TwoTower(done["item_vectors"], done["curve"], int(done["trained"][0]), cost, config)
+    arrays = done.arrays
+    return TwoTower(
+        arrays["item_vectors"], arrays["curve"], int(arrays["trained"][0]), cost, config,
+        {n: a for n, a in arrays.items() if n.startswith(("head.", "encoder.", "scale."))}, arrays.get("profile_vectors"),
+        (arrays["attention"], float(arrays["recency"][0])) if "attention" in arrays else None, model, prefix,
+    )  # fmt: skip
 
 
-def _train(split: Split, config: TwoTowerConfig, encoder: Encoder | None, judge, progress: bool) -> dict[str, np.ndarray]:
-    torch.manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
-    features = _Features(encoder, list(split.dataset.items["text"]), config)
-    head = Head(features.frozen.shape[1], config)
-    batches = _Batches(split, config, rng)
-    phases = [(config.steps, [{"params": list(head.parameters()), "lr": config.learning_rate}])]
-    if features.parameters():
-        slow = {"params": list(head.parameters()), "lr": config.learning_rate / 10}
-        phases.append((config.encoder_steps, [slow, {"params": features.parameters(), "lr": config.encoder_learning_rate}]))
-    # What the head reads, for every item. While an encoder learns, only a step's rows are encoded anew, with
-    # gradient; the other rows are a few steps old, which is harmless, since an encoder moves slowly.
-    table = features.frozen.clone()
-    total = sum(steps for steps, _ in phases)
-    look = max(1, total // CURVE_POINTS)
-    curve, losses, done = [], [], 0
-    bar = tqdm(total=total, desc=f"训练 {config.rung}", disable=not progress, file=sys.stdout)
-    for steps, groups in phases:
-        trained = [p for g in groups for p in g["params"]]
-        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_linear(steps))
-        for _ in range(steps):
-            head.train()
-            rows = batches.items() if len(groups) > 1 else None
-            if rows is None:
-                loss = batches.loss(head(table), None)
-            else:
-                fresh = features(rows)
-                loss = batches.loss(head(table.index_put((rows,), fresh)), rows)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            schedule.step()
-            if rows is not None:
-                table[rows] = fresh.detach()
-            losses.append(loss.item())
-            done += 1
-            bar.update()
-            bar.set_postfix_str(f"损失 {loss.item():.3f}")
-            if done % look == 0:
-                row = [done, float(np.mean(losses))]
-                losses.clear()
-                if judge is not None:
-                    row.append(judge(_vectors(head, table).numpy()))
-                curve.append(row)
-    bar.close()
-    if len(phases) > 1:
-        table = features.all()
-    vectors = _vectors(head, table).numpy()
-    count = sum(p.numel() for p in trained)
-    return {"item_vectors": vectors, "curve": np.array(curve), "trained": np.array([count])}
+def early_stopping(
+    split: Split, config: TwoTowerConfig = TwoTowerConfig(), model: str = DEFAULT_MODEL, *, metric: str = "ndcg@10", patience: int = 3, **options
+) -> tuple[TwoTowerConfig, TwoTower]:  # fmt: skip
+    """How many steps to train, chosen on `split.inner()`: (config with `stop` filled in, the tower trained there).
+
+    The schedule of the learning rate stays that of the whole run, so that the second run, on all of the training part,
+    passes through the very rates that the first one was judged at.
+    """
+    from textrec_utils.evaluation import evaluate
+
+    inner = split.inner()
+
+    def judge(vectors: np.ndarray) -> float:
+        return evaluate(HistoryMean(vectors, "", normalize=False), inner, [metric]).mean(metric)
+
+    tower = train_two_tower(inner, config, model, judge=judge, patience=patience, **options)
+    return replace(config, stop=tower.best_step), tower
+
+
+class _Checkpoint:
+    """Where a run that may be killed keeps its state: one safetensors file, which knows what run it belongs to."""
+
+    def __init__(self, key: dict, path: Path | str | None, seconds: float):
+        self.key = sha256_of(json.dumps({"code": sha256_of(Path(__file__)), **key}, sort_keys=True).encode())
+        self.path = Path(path) if path else cache_dir() / "two_tower" / f"{self.key[:32]}.checkpoint"
+        self.seconds, self.saved = seconds, time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self.saved > self.seconds
+
+    def load(self) -> tuple[dict[str, torch.Tensor], dict] | None:
+        try:
+            with safe_open(self.path, "pt") as f:
+                state = json.loads(f.metadata()["state"])
+                if state["key"] == self.key:
+                    return {name: f.get_tensor(name) for name in f.keys()}, state  # noqa: SIM118
+                print(f"检查点 {self.path.name} 属于另一次训练（设置、数据或代码不同），从头训练。", file=sys.stderr)
+        except FileNotFoundError:
+            pass
+        except (SafetensorError, OSError, KeyError, ValueError):
+            print(f"检查点 {self.path.name} 读不出来，从头训练。", file=sys.stderr)
+        return None
+
+    def save(self, tensors: dict[str, torch.Tensor], state: dict) -> None:
+        from safetensors.torch import save
+
+        self.saved = time.monotonic()
+        if _world()[1]:  # all processes are in the same state: the first writes it down
+            return
+        kept = {n: t.detach().cpu().contiguous() for n, t in tensors.items()}
+        try:
+            write_atomic(self.path, save(kept, {"state": json.dumps(state | {"key": self.key})}))
+        except OSError as error:  # a full disk costs the checkpoint, not the run
+            print(f"检查点没有写进 {self.path.parent}（{error.strerror}）；训练继续，中断后要从头来。", file=sys.stderr)
+
+    def remove(self) -> None:
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError:
+            pass
+
+
+class _Run:
+    """One training: towers, features, batches and optimizer, and the state from which it can go on."""
+
+    def __init__(
+        self, split: Split, config: TwoTowerConfig, encoder: Encoder | None, *, judge=None, patience=0, watch=None,
+        log_dir=None, checkpoint: _Checkpoint | None = None, device: str = "cpu",
+    ):  # fmt: skip
+        torch.manual_seed(config.seed)
+        self.rng = np.random.default_rng(config.seed)
+        self.config, self.judge, self.patience, self.watch, self.checkpoint = config, judge, patience, watch, checkpoint
+        self.features = _Features(encoder, list(split.dataset.items["text"]), config)
+        profiles = None
+        if config.profile:
+            if split.dataset.users["text"].nunique() < 2:
+                raise ValueError("profile=True 要从用户的文字学，可是这份数据的用户没有各不相同的文字：请设 profile=False。")
+            profiles = _even(whiten(encoder.encode(list(split.dataset.users["text"])), strength=0.5))
+        self.towers = Towers(self.features.frozen.shape[1], config, None if profiles is None else torch.from_numpy(profiles)).to(device)
+        self.batches = _Batches(split, config, self.rng, device)
+        self.writer = _tensorboard(log_dir) if log_dir else None
+        opened = list(self.features.named_parameters().values())
+        trained = list(self.towers.parameters())
+        self.phases = [(config.steps, [{"params": trained, "lr": config.learning_rate}])]
+        if opened:
+            slow = {"params": trained, "lr": config.learning_rate / 10}
+            self.phases.append((config.encoder_steps, [slow, {"params": opened, "lr": config.encoder_learning_rate}]))
+        self.parameters = trained + opened
+        self.cached = GradientCache(self.features, config.chunk, opened)
+        # What the head reads, for every item. While an encoder learns, only a step's rows are encoded anew, with
+        # gradient; the other rows are a few steps old, which is harmless, since an encoder moves slowly.
+        self.table = self.features.frozen.clone().to(device)
+        self.total = sum(steps for steps, _ in self.phases)
+        self.last = min(config.stop or self.total, self.total)
+        self.look = max(1, self.total // CURVE_POINTS)
+        self.done, self.phase, self.curve, self.losses = 0, -1, [], []
+        self.best: dict[str, torch.Tensor] = {}
+        self._resume()
+
+    # ---- one step
+
+    def _enter_phase(self) -> int:
+        """Set up the phase that the next step belongs to; returns the step within it."""
+        before, number = 0, 0
+        while self.done >= before + self.phases[number][0]:
+            before, number = before + self.phases[number][0], number + 1
+        if number != self.phase:
+            steps, groups = self.phases[number]
+            self.optimizer = torch.optim.AdamW([dict(g) for g in groups], weight_decay=self.config.weight_decay)
+            self.schedule, self.phase = _warm_up_then_linear(steps), number
+        return self.done - before
+
+    def _step(self) -> float:
+        local, groups = self._enter_phase(), self.phases[self.phase][1]
+        for group, base in zip(self.optimizer.param_groups, groups):
+            group["lr"] = base["lr"] * self.schedule(local)
+        self.towers.train()
+        self.optimizer.zero_grad()
+        value = sum(self._add_gradient(len(groups) > 1) for _ in range(self.config.accumulate)) / self.config.accumulate
+        nn.utils.clip_grad_norm_([p for g in groups for p in g["params"]], 1.0)
+        self.optimizer.step()
+        return value
+
+    def _add_gradient(self, encoder_learns: bool) -> float:
+        if not encoder_learns:
+            items = self.towers.head(self.table)
+            loss = self.batches.loss(self.towers, items, self.batches.draw(encoder_learns))
+            (loss / self.config.accumulate).backward()
+            return loss.item()
+        batch = self.batches.draw(encoder_learns)
+        through_cache = len(batch.rows) > self.config.chunk or _world()[0] > 1
+        fresh = self.cached.vectors(batch.rows) if through_cache else self.features(batch.rows)
+        loss = self.batches.loss(self.towers, self.towers.head(self.table.index_put((batch.rows,), fresh)), batch)
+        (loss / self.config.accumulate).backward()
+        if through_cache:
+            self.cached.backward()
+        self.table[batch.rows] = fresh.detach()
+        return loss.item()
+
+    # ---- the whole run
+
+    def train(self, progress: bool) -> dict[str, np.ndarray]:
+        """Go on to the last step. Ctrl-C ends the run after the step in hand, with a checkpoint where there is a place for it."""
+        bar = tqdm(total=self.last, initial=self.done, desc=f"训练 {self.config.rung}", disable=not progress, file=sys.stdout)
+        with bar, Interrupts() as interrupts:
+            while self.done < self.last and not self._no_longer_better():
+                if self.done % self.look == 0 and self.config.hard_negatives:
+                    self.batches.mine(self.towers, self.table)
+                self.losses.append(self._step())
+                self.done += 1
+                bar.update()
+                bar.set_postfix_str(f"损失 {self.losses[-1]:.3f}")
+                if self.done % self.look == 0:
+                    self._point()
+                if self.checkpoint and (interrupts.asked or self.checkpoint.due):
+                    self._save()
+                if interrupts.asked:
+                    raise KeyboardInterrupt
+        if self.patience and self.best:
+            self._restore_best()
+        result = self._result()
+        if self.checkpoint:
+            self.checkpoint.remove()
+        if self.writer:
+            self.writer.close()
+        return result
+
+    def _point(self) -> None:
+        row = [self.done, float(np.mean(self.losses))]
+        self.losses.clear()
+        if self.judge is not None:
+            row.append(float(self.judge(self._vectors().cpu().numpy())))
+        self.curve.append(row)
+        if self.patience and row[2] >= max(r[2] for r in self.curve):
+            tensors = {f"towers.{n}": p for n, p in self.towers.named_parameters()}
+            tensors |= {f"encoder.{n}": p for n, p in self.features.named_parameters().items()}
+            self.best = {n: p.detach().clone() for n, p in tensors.items()}
+        if self.watch is not None:
+            self.watch(np.array(self.curve))
+        if self.writer:
+            self.writer.add_scalar("loss", row[1], self.done)
+            for name, value in zip(["validation"], row[2:]):
+                self.writer.add_scalar(name, value, self.done)
+
+    def _no_longer_better(self) -> bool:
+        if not self.patience or not self.curve:
+            return False
+        values = [row[2] for row in self.curve]
+        return len(values) - 1 - int(np.argmax(values)) >= self.patience
+
+    @torch.no_grad()
+    def _restore_best(self) -> None:
+        for name, parameter in self.towers.named_parameters():
+            parameter.copy_(self.best[f"towers.{name}"])
+        for name, parameter in self.features.named_parameters().items():
+            parameter.copy_(self.best[f"encoder.{name}"])
+
+    @torch.no_grad()
+    def _vectors(self) -> torch.Tensor:
+        """(items, dim): the whole catalogue by the towers as they stand, dropout off."""
+        self.towers.eval()
+        return self.towers.head(self.table)
+
+    @torch.no_grad()
+    def _result(self) -> dict[str, np.ndarray]:
+        if len(self.phases) > 1:
+            self.table = self.features.all().to(self.table.device)
+        vectors = self._vectors()
+        arrays = {"item_vectors": vectors, "trained": torch.tensor([sum(p.numel() for p in self.parameters)])}
+        arrays |= {f"head.{n}": p for n, p in self.towers.head.named_parameters()}
+        if self.config.features == "encoder":
+            arrays |= {"scale.mean": self.features.mean, "scale.basis": self.features.basis}
+            arrays |= {f"encoder.{n}": p for n, p in self.features.merged().items()}
+        if self.config.user == "attention":
+            arrays |= {"attention": vectors @ self.towers.query, "recency": self.towers.recency[None]}
+        if self.towers.profile_map is not None:
+            told = self.towers.profile_map(self.towers.profiles)
+            arrays["profile_vectors"] = F.normalize(told, dim=1) if self.towers.head.unit else told
+        width = 2 if self.judge is None else 3
+        return {n: t.detach().cpu().numpy() for n, t in arrays.items()} | {"curve": np.array(self.curve).reshape(-1, width)}
+
+    # ---- going on after a kill
+
+    def _save(self) -> None:
+        tensors = {f"towers.{n}": p for n, p in self.towers.named_parameters()}
+        tensors |= {f"encoder.{n}": p for n, p in self.features.named_parameters().items()}
+        for number, parameter in enumerate(self.parameters):
+            for name, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
+        tensors |= {f"best.{n}": t for n, t in self.best.items()}
+        tensors |= {"table": self.table, "random": torch.get_rng_state()} | self.batches.state()
+        state = {
+            "done": self.done, "phase": self.phase, "curve": self.curve, "losses": self.losses,
+            "numpy": self.rng.bit_generator.state, "queue": [int(r) for r in self.batches.queue],
+        }  # fmt: skip
+        self.checkpoint.save(tensors, state)
+
+    @torch.no_grad()
+    def _resume(self) -> None:
+        kept = self.checkpoint.load() if self.checkpoint else None
+        if kept is None:
+            return
+        tensors, state = kept
+        self.done, self.curve, self.losses = max(state["done"] - 1, 0), state["curve"], state["losses"]
+        self._enter_phase()  # the phase that the last step belonged to
+        self.done = state["done"]
+        for name, parameter in self.towers.named_parameters():
+            parameter.copy_(tensors[f"towers.{name}"])
+        for name, parameter in self.features.named_parameters().items():
+            parameter.copy_(tensors[f"encoder.{name}"])
+        for number, parameter in enumerate(self.parameters):
+            names = ("step", "exp_avg", "exp_avg_sq")
+            if f"optimizer.{number}.step" in tensors:
+                self.optimizer.state[parameter] = {n: tensors[f"optimizer.{number}.{n}"].to(parameter.device if n != "step" else "cpu") for n in names}
+        self.best = {n[5:]: t.to(self.table.device) for n, t in tensors.items() if n.startswith("best.")}
+        self.table = tensors["table"].to(self.table.device)
+        self.batches.restore(tensors, state["queue"])
+        self.rng.bit_generator.state = state["numpy"]
+        torch.set_rng_state(tensors["random"])
+
+
+def _tensorboard(folder: Path | str):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise DataError("写TensorBoard日志要先装它：pip install tensorboard。") from None
+    return SummaryWriter(str(folder))
 
 
 def _warm_up_then_linear(steps: int, warm_up: float = 0.1):
@@ -363,150 +855,153 @@ def _warm_up_then_linear(steps: int, warm_up: float = 0.1):
     return factor
 
 
-class _Batches:
-    """Draws items and users, and computes the loss; what does not change between steps is kept."""
+@dataclass
+class _Batch:
+    """users: (b,) rows of the dataset's users. history: (b, L) item rows, oldest first, padded with 0. shown: (b, L) bool,
+    what the user tower may see. liked: (b, items) of 0. and 1. rows: items that get gradient through the encoder.
+    target: (b,) the liked item of each pair (not with `full`). negatives: (b, n) item rows or None."""
 
-    def __init__(self, split: Split, config: TwoTowerConfig, rng: np.random.Generator):
-        self.config, self.rng = config, rng
-        self.liked = torch.from_numpy(split.train_matrix.toarray())  # (users, items) of 0. and 1.
-        self.active = np.flatnonzero(np.diff(split.train_matrix.indptr) > 1)
+    users: torch.Tensor
+    history: torch.Tensor
+    shown: torch.Tensor
+    liked: torch.Tensor
+    rows: torch.Tensor | None = None
+    target: torch.Tensor | None = None
+    negatives: torch.Tensor | None = None
+
+
+class _Batches:
+    """Draws items and users, and computes the loss."""
+
+    def __init__(self, split: Split, config: TwoTowerConfig, rng: np.random.Generator, device: str = "cpu"):
+        self.config, self.rng, self.device = config, rng, device
+        self.matrix, self.n = split.train_matrix, split.n_items
+        self.histories = [torch.from_numpy(h.astype(np.int64)) for h in split.histories]
+        self.lengths = np.array([len(h) for h in split.histories])
+        self.active = np.flatnonzero(self.lengths > 1)
         if len(self.active) == 0:
             raise ValueError("没有一个用户喜欢过两个以上的物品，双塔无法训练；请换划分方式或调低 min_value。")
-        self.pairs = torch.tensor(split.train[["user", "item"]].to_numpy())
-        count = self.liked.sum(0)
-        self.log_q = torch.log((count / count.sum()).clamp(min=1e-9))
+        order = split.train.sort_values(["user", "timestamp", "item"], kind="stable")
+        self.pairs = order[["user", "item"]].to_numpy()
+        self.place = np.arange(len(order)) - np.concatenate([[0], np.cumsum(self.lengths)])[self.pairs[:, 0]]  # in the history
+        count = torch.from_numpy(np.asarray(self.matrix.sum(axis=0)).ravel())
+        self.log_q = torch.log((count / count.sum()).clamp(min=1e-9)).to(device)
         # A cold item is no negative: nobody could have liked it in training.
-        self.cold = torch.from_numpy(split.cold)
+        self.cold = torch.from_numpy(split.cold).to(device)
         self.warm = np.flatnonzero(~split.cold)
-        self._queue: list[int] = []
+        self.mined: torch.Tensor | None = None
+        self.queue: list[int] = []
 
-    def items(self) -> torch.Tensor:
-        """Rows that are encoded with gradient in this step; each warm item once before any comes again."""
-        if len(self._queue) < min(self.config.items, len(self.warm)):
-            self._queue = self.rng.permutation(self.warm).tolist()
-        rows, self._queue = self._queue[: self.config.items], self._queue[self.config.items :]
+    def state(self) -> dict[str, torch.Tensor]:
+        return {} if self.mined is None else {"mined": self.mined}
+
+    def restore(self, tensors: dict[str, torch.Tensor], queue: list[int]) -> None:
+        self.mined, self.queue = tensors.get("mined"), list(queue)
+
+    # ---- drawing
+
+    def draw(self, encoder_learns: bool) -> _Batch:
+        batch = self._users() if self.config.loss == "full" else self._pairs()
+        if encoder_learns:
+            batch.rows = self._all_in_turn() if self.config.loss == "full" else self._those_of(batch)
+        return batch
+
+    def _all_in_turn(self) -> torch.Tensor:
+        """Each warm item once before any comes again."""
+        if len(self.queue) < min(self.config.items, len(self.warm)):
+            self.queue = self.rng.permutation(self.warm).tolist()
+        rows, self.queue = self.queue[: self.config.items], self.queue[self.config.items :]
         return torch.tensor(rows)
 
-    def loss(self, items: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-        """items: (catalogue, dim); `rows`: where the encoder has gradient (None: it is frozen)."""
-        if self.config.loss == "full":
-            return self._full(items)
-        return self._in_batch(items, rows)
+    def _those_of(self, batch: _Batch) -> torch.Tensor:
+        """The batch's own items, each once: targets first, then negatives, then histories, as many as `items` allows."""
+        seen = batch.history[batch.shown]
+        asked = [batch.target, *([] if batch.negatives is None else [batch.negatives.ravel()]), seen]
+        wanted = np.asarray(torch.cat(asked).cpu())
+        _, first = np.unique(wanted, return_index=True)
+        return torch.from_numpy(wanted[np.sort(first)][: self.config.items])
 
-    def _full(self, items: torch.Tensor) -> torch.Tensor:
+    def _shown(self, users: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Histories of these users, (users, L) item rows, and which of these places hold one."""
+        rows = nn.utils.rnn.pad_sequence([self.histories[u] for u in users], batch_first=True)
+        return rows, torch.arange(rows.shape[1]) < torch.from_numpy(self.lengths[users])[:, None]
+
+    def _liked(self, users: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self.matrix[users].toarray())
+
+    def _only_profile(self, shown: torch.Tensor) -> torch.Tensor:
+        """For a quarter of the rows nothing is shown, where there are profiles to answer from."""
+        return shown & (torch.rand(len(shown)) >= 0.25)[:, None] if self.config.profile else shown
+
+    def _users(self) -> _Batch:
         users = self.rng.choice(self.active, size=min(self.config.users, len(self.active)), replace=False)
-        liked = self.liked[users]
-        hidden = torch.rand(liked.shape) < self.config.history_dropout
-        history = liked.masked_fill(hidden, 0)
-        vectors = F.normalize(history @ items, dim=1)
-        return full_softmax_loss(vectors, items, liked - history, (history > 0) | self.cold, self.config.temperature)
+        history, there = self._shown(users)
+        if self.config.question == "cut":
+            cut = self.rng.integers(1, self.lengths[users])
+            shown = torch.arange(history.shape[1]) < torch.from_numpy(cut)[:, None]
+        else:
+            hidden = torch.rand(len(users), self.n).gather(1, history) < self.config.history_dropout
+            shown = there & ~hidden
+        return self._on_device(_Batch(torch.from_numpy(users), history, self._only_profile(shown), self._liked(users)))
 
-    def _in_batch(self, items: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-        pool = self.pairs
-        if rows is not None:
-            pool = pool[torch.isin(pool[:, 1], rows)]
-        chosen = pool[torch.from_numpy(self.rng.permutation(len(pool))[: self.config.pairs])]
-        users, target = chosen[:, 0], chosen[:, 1]
-        liked = self.liked[users]
-        row = torch.arange(len(users))
-        history = liked.masked_fill(torch.rand(liked.shape) < self.config.history_dropout, 0)
-        history[row, target] = 0  # the answer must not be part of the question
-        vectors = F.normalize(history @ items, dim=1)
-        barred = liked > 0
-        barred[row, target] = False
+    def _pairs(self) -> _Batch:
+        chosen = self.rng.integers(len(self.pairs), size=min(self.config.pairs, len(self.pairs)))
+        users, target = self.pairs[chosen].T
+        history, there = self._shown(users)
+        place = torch.from_numpy(self.place[chosen])[:, None]
+        if self.config.question == "cut":
+            shown = torch.arange(history.shape[1]) < place
+        else:
+            shown = there & (torch.rand(history.shape) >= self.config.history_dropout)
+            shown &= torch.arange(history.shape[1]) != place  # the answer must not be part of the question
+        batch = _Batch(torch.from_numpy(users), history, self._only_profile(shown), self._liked(users), target=torch.from_numpy(target))
+        batch.negatives = self._negatives(batch)
+        return self._on_device(batch)
+
+    def _negatives(self, batch: _Batch) -> torch.Tensor | None:
+        """(pairs, n) rows: drawn from the mined ones, or for BPR one evenly from what the user has not liked."""
+        h = self.config.hard_negatives
+        if h:
+            depth = self.mined.shape[1]
+            chosen = torch.rand(len(batch.users), depth).argsort(1)[:, : min(h, depth)]
+            return self.mined[batch.users].gather(1, chosen)
+        if self.config.loss != "bpr":
+            return None
+        drawn = torch.from_numpy(self.rng.choice(self.warm, size=(len(batch.users), 8)))
+        liked = batch.liked.gather(1, drawn) > 0
+        first = (~liked).float().argmax(1, keepdim=True)  # all eight liked: the first, a rare false negative
+        return drawn.gather(1, first)
+
+    def _on_device(self, batch: _Batch) -> _Batch:
+        if self.device != "cpu":
+            for name, value in vars(batch).items():
+                setattr(batch, name, None if value is None else value.to(self.device))
+        return batch
+
+    @torch.no_grad()
+    def mine(self, towers: Towers, table: torch.Tensor) -> None:
+        """Each user's hard negatives by the towers as they stand, (users, 4 a pair) rows."""
+        towers.eval()
+        items, found = towers.head(table), []
+        for users in np.array_split(np.arange(len(self.lengths)), -(-len(self.lengths) // 512)):
+            history, there = self._shown(users)
+            vectors = towers.users(items, torch.from_numpy(users).to(self.device), history.to(self.device), there.to(self.device))
+            liked = self._liked(users).to(self.device) > 0
+            found.append(mine_hard_negatives(vectors, items, liked, self.cold, 4 * self.config.hard_negatives))
+        self.mined = torch.cat(found).cpu()
+
+    # ---- the loss
+
+    def loss(self, towers: Towers, items: torch.Tensor, batch: _Batch) -> torch.Tensor:
+        """items: (catalogue, dim), with gradient."""
+        vectors = towers.users(items, batch.users, batch.history, batch.shown)
+        if self.config.loss == "full":
+            shown = torch.zeros_like(batch.liked).scatter_add_(1, batch.history, batch.shown.float())
+            return full_softmax_loss(vectors, items, batch.liked - shown, (shown > 0) | self.cold, towers.temperature)
+        if self.config.loss == "bpr":
+            return bpr_loss(vectors, items[batch.target], items[batch.negatives], towers.temperature)
+        barred = batch.liked > 0
+        barred[torch.arange(len(barred)), batch.target] = False
         log_q = self.log_q if self.config.loss == "in_batch" else None
-        return in_batch_loss(vectors, items[target], target, barred, self.config.temperature, log_q)
-
-
-@torch.no_grad()
-def _vectors(head: Head, table: torch.Tensor) -> torch.Tensor:
-    """(items, dim): the whole catalogue by the head as it stands, dropout off."""
-    head.eval()
-    return head(table)
-
-
-# ---------------------------------------------------------------- the article's way: a pair classifier
-
-
-def user_text(split: Split, user: int, *, without: int | None = None, titles: int = 5) -> str:
-    """Profile and the latest liked titles as one text; `without` hides the item to be judged."""
-    history = [i for i in split.histories[user] if i != without][-titles:]
-    names = "、".join(split.dataset.items["title"].iloc[list(history)])
-    return "。".join(part for part in (split.dataset.users["text"].iloc[user], f"喜欢：{names}") if part)
-
-
-class PairClassifier:
-    """BertForSequenceClassification on (user text, item text): does this user like this item?
-
-    Pointwise, as the source article does it (Adam-style training, cross-entropy on 0/1), with tokenised
-    pairs instead of its raw strings. Every score costs a pass through the encoder, so it re-ranks short
-    candidate lists; a full ranking needs users × items passes.
-    """
-
-    def __init__(
-        self, model: str = DEFAULT_MODEL, *, pairs: int = 2000, learning_rate: float = 5e-5, batch_size: int = 32,
-        max_length: int = 96, seed: int = 0,
-    ):  # fmt: skip
-        self.name = "句对分类"
-        self.model_name, self.pairs, self.learning_rate = model, pairs, learning_rate
-        self.batch_size, self.max_length, self.seed = batch_size, max_length, seed
-
-    def fit(self, split: Split, progress: bool = False) -> "PairClassifier":
-        """Train on `pairs` texts: liked items, and as many unseen ones drawn by popularity."""
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-        torch.manual_seed(self.seed)
-        rng = np.random.default_rng(self.seed)
-        with quiet_loading():
-            self.tokenizer = load_pretrained(self.model_name, AutoTokenizer)
-            self.model = load_pretrained(self.model_name, AutoModelForSequenceClassification, num_labels=2)
-        self._split = split
-        users, items, labels = self._sample(rng)
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.learning_rate)
-        self.losses: list[float] = []
-        self.model.train()
-        for start in tqdm(range(0, len(users), self.batch_size), desc="训练句对分类", disable=not progress, file=sys.stdout):
-            part = slice(start, start + self.batch_size)
-            batch = self.tokenize(users[part], items[part], hide=True)
-            loss = self.model(**batch, labels=torch.tensor(labels[part])).loss
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            self.losses.append(loss.item())
-        self.model.eval()
-        return self
-
-    def _sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        positives = self._split.train.sample(self.pairs // 2, random_state=self.seed, replace=len(self._split.train) < self.pairs // 2)
-        users = positives["user"].to_numpy()
-        # Drawn like the positives, so that "popular" alone does not answer the question.
-        negatives = self._split.train["item"].to_numpy()[rng.integers(0, len(self._split.train), len(users))]
-        seen = np.asarray(self._split.train_matrix[users, negatives]).ravel() > 0
-        users = np.concatenate([users, users[~seen]])
-        items = np.concatenate([positives["item"].to_numpy(), negatives[~seen]])
-        labels = np.concatenate([np.ones(len(positives), dtype=np.int64), np.zeros(int((~seen).sum()), dtype=np.int64)])
-        order = rng.permutation(len(users))
-        return users[order], items[order], labels[order]
-
-    def tokenize(self, users: Sequence[int], items: Sequence[int], *, hide: bool = False) -> dict[str, torch.Tensor]:
-        """[CLS] user text [SEP] item text [SEP], padded; `hide` keeps the item out of the user's text."""
-        first = [user_text(self._split, int(u), without=int(i) if hide else None) for u, i in zip(users, items)]
-        second = [self._split.dataset.items["text"].iloc[int(i)] for i in items]
-        return self.tokenizer(
-            first, second, padding=True, truncation="only_second", max_length=self.max_length, return_tensors="pt"
-        )
-
-    def score_pairs(self, users: Sequence[int], items: Sequence[int]) -> np.ndarray:
-        """(pairs,) logit of "likes" minus logit of "does not"."""
-        out = []
-        with torch.inference_mode():
-            for start in range(0, len(users), 128):
-                batch = self.tokenize(users[start : start + 128], items[start : start + 128])
-                logits = self.model(**batch).logits
-                out.append((logits[:, 1] - logits[:, 0]).numpy())
-        return np.concatenate(out)
-
-    def rerank(self, users: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-        """candidates: (users, c) item rows in any order. Returns them best first, the same shape."""
-        scores = self.score_pairs(np.repeat(users, candidates.shape[1]), candidates.ravel()).reshape(candidates.shape)
-        return np.take_along_axis(candidates, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+        hard = None if batch.negatives is None else items[batch.negatives]
+        return in_batch_loss(vectors, items[batch.target], batch.target, barred, towers.temperature, log_q, hard)

@@ -68,6 +68,32 @@ def plot_curves(curves: dict[str, np.ndarray], x_label: str, y_label: str, ax: A
     return ax
 
 
+class LiveCurve:
+    """A learning curve that grows in the notebook while the model trains; give it to a trainer as `watch`.
+
+    Called with the curve so far, (points, 2 or 3): step, training loss and, where there is a judge, its value.
+    """
+
+    def __init__(self, judged: str = "验证分数"):
+        self.judged, self._handle = judged, None
+
+    def __call__(self, curve: np.ndarray) -> None:
+        from IPython.display import display
+
+        use_cjk_font()
+        names = ["训练损失（nat）", self.judged][: curve.shape[1] - 1]
+        figure, axes = plt.subplots(1, len(names), figsize=(4.5 * len(names), 3.2), squeeze=False)
+        for i, (ax, name) in enumerate(zip(axes[0], names)):
+            ax.plot(curve[:, 0], curve[:, i + 1], marker=MARKERS[i], markersize=4, color=GREYS[i])
+            ax.set_xlabel("步")
+            ax.set_ylabel(name)
+        if self._handle is None:
+            self._handle = display(figure, display_id=True)
+        else:
+            self._handle.update(figure)
+        plt.close(figure)  # shown once, not again at the end of the cell
+
+
 def plot_map(points: np.ndarray, labels: list[str], groups: pd.Series, ax: Axes | None = None) -> Axes:
     """A 2-D map of labelled points; groups by colour and marker. points: (n, 2)."""
     use_cjk_font()

@@ -12,9 +12,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import json
-import signal
 import sys
-import threading
 import time
 import tomllib
 from collections import Counter
@@ -29,7 +27,7 @@ from safetensors import safe_open
 from tqdm import tqdm
 
 from textrec_utils.baselines import unit_rows
-from textrec_utils.cache import cache_dir, sha256_of, write_atomic
+from textrec_utils.cache import Interrupts, cache_dir, sha256_of, write_atomic
 from textrec_utils.corpora import checked_file, read_corpus, read_pairs
 from textrec_utils.datasets import DataError
 from textrec_utils.encoder import Encoder, has_bf16, pool_mean, quiet_loading, weights_checksum
@@ -406,24 +404,6 @@ class _Tokens:
 # ---------------------------------------------------------------- the run
 
 
-class _Interrupts:
-    """While it lasts, Ctrl-C and a polite kill are noted in `asked` instead of breaking off a step."""
-
-    def __enter__(self):
-        self.asked, self._before = False, {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def _note(self, number, frame):
-        self.asked = True
-
-    def __exit__(self, *exc):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
 class Pretraining:
     """A run in a folder: prepares data once, trains stage after stage, keeps a checkpoint it can go on from.
 
@@ -594,7 +574,7 @@ class Pretraining:
         last = min(until or self.total_steps, self.total_steps)
         started = saved = time.monotonic()
         base, sums = self.seconds, {}
-        with _Interrupts() as interrupts, tqdm(
+        with Interrupts() as interrupts, tqdm(
             total=self.total_steps, initial=self.step, desc="预训练", unit="步", disable=not self.progress, file=sys.stdout, mininterval=5
         ) as bar:
             while self.step < last and not interrupts.asked:

@@ -1,0 +1,89 @@
+"""Each loss against a plain formula and, where it has one, against sentence-transformers'; mined negatives are fair."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from textrec_utils.losses import bpr_loss, full_softmax_loss, in_batch_loss, mine_hard_negatives
+
+
+def test_full_softmax_by_hand():
+    torch.manual_seed(0)
+    users, items = torch.randn(3, 4), torch.randn(5, 4)
+    wanted = [[0], [2, 3], [4]]
+    target = torch.zeros(3, 5)
+    for p, items_wanted in enumerate(wanted):
+        target[p, items_wanted] = 1
+    barred = torch.zeros(3, 5, dtype=torch.bool)
+    barred[0, 1] = True
+    loss = full_softmax_loss(users, items, target, barred, 0.5)
+    expected = []
+    for p in range(3):
+        allowed = [j for j in range(5) if not barred[p, j]]
+        scores = torch.stack([users[p] @ items[j] / 0.5 for j in allowed])
+        terms = [-(users[p] @ items[j] / 0.5 - torch.logsumexp(scores, 0)) for j in wanted[p]]
+        expected.append(torch.stack(terms).mean())
+    assert loss == pytest.approx(float(torch.stack(expected).mean()), abs=1e-5)
+
+
+def test_in_batch_by_hand():
+    torch.manual_seed(1)
+    target = torch.tensor([3, 1, 3])  # item 3 twice: a duplicate, not a negative
+    users, items = torch.randn(3, 4), torch.randn(3, 4)
+    log_q = torch.log(torch.tensor([0.1, 0.2, 0.3, 0.4]))
+    barred = torch.zeros(3, 4, dtype=torch.bool)
+    barred[1, 3] = True  # user of row 1 likes item 3 already: no negative is left for it
+    loss = in_batch_loss(users, items, target, barred, 1.0, log_q)
+    logits = users @ items.T - log_q[target]
+    row0 = -F.log_softmax(logits[0, [0, 1]], 0)[0]
+    row2 = -F.log_softmax(logits[2, [2, 1]], 0)[0]
+    assert loss == pytest.approx(float((row0 + 0 + row2) / 3), abs=1e-5)
+
+
+def test_in_batch_without_repeats_is_plain_cross_entropy():
+    """With distinct items, nothing barred and no correction it is the loss of sentence-transformers."""
+    from sentence_transformers.losses import MultipleNegativesRankingLoss
+
+    torch.manual_seed(2)
+    users, items = F.normalize(torch.randn(6, 8), dim=1), F.normalize(torch.randn(6, 8), dim=1)
+    loss = in_batch_loss(users, items, torch.arange(6), torch.zeros(6, 6, dtype=torch.bool), 0.05, None)
+    assert loss == pytest.approx(float(F.cross_entropy(users @ items.T * 20, torch.arange(6))), abs=1e-5)
+    theirs = MultipleNegativesRankingLoss(None, scale=20.0).compute_loss_from_embeddings([users, items], None)
+    assert loss == pytest.approx(float(theirs), abs=1e-5)
+    hard = F.normalize(torch.randn(6, 1, 8), dim=2)
+    with_hard = in_batch_loss(users, items, torch.arange(6), torch.zeros(6, 6, dtype=torch.bool), 0.05, None, hard)
+    # Theirs offers each row the hard negatives of all rows; ours its own alone.
+    own = torch.cat([users @ items.T, (users * hard[:, 0]).sum(1, keepdim=True)], dim=1) * 20
+    assert with_hard == pytest.approx(float(F.cross_entropy(own, torch.arange(6))), abs=1e-5) and with_hard > loss
+
+
+def test_logq_undoes_sampling_by_popularity():
+    """Over many batches drawn with q, the corrected in-batch softmax estimates the full one."""
+    torch.manual_seed(3)
+    q = torch.tensor([0.6, 0.2, 0.1, 0.05, 0.05])
+    items, user = torch.randn(5, 4), torch.randn(4)
+    full = torch.logsumexp(items @ user, 0)
+    drawn = torch.multinomial(q, 20000, replacement=True)
+    estimate = torch.logsumexp(items[drawn] @ user - torch.log(q[drawn]), 0) - np.log(20000)
+    assert estimate == pytest.approx(float(full), abs=0.05)
+
+
+def test_bpr_by_hand():
+    torch.manual_seed(4)
+    users, items, negatives = torch.randn(3, 4), torch.randn(3, 4), torch.randn(3, 2, 4)
+    terms = [-np.log(1 / (1 + np.exp(-float(users[p] @ (items[p] - negatives[p, n])) / 0.5))) for p in range(3) for n in range(2)]
+    assert bpr_loss(users, items, negatives, 0.5) == pytest.approx(np.mean(terms), abs=1e-5)
+
+
+def test_mined_negatives_are_hard_and_fair():
+    """One user at (1, 0): liked items at cosine .8; what looks more alike than 95% of that is likely a forgotten like."""
+    angles = np.arccos([0.8, 0.99, 0.77, 0.7, 0.5, 0.1])
+    items = torch.tensor(np.c_[np.cos(angles), np.sin(angles)], dtype=torch.float32)
+    liked, nothing = torch.tensor([[True, False, False, False, False, False]]), torch.zeros(6, dtype=torch.bool)
+    user = torch.tensor([[1.0, 0.0]])
+    assert mine_hard_negatives(user, items, liked, nothing, 3).tolist() == [[3, 4, 5]]  # .99 and .77 exceed .76
+    barred = torch.tensor([False, False, False, True, False, False])
+    assert mine_hard_negatives(user, items, liked, barred, 3).tolist() == [[4, 5, 5]]  # the last one is repeated
+    everything = mine_hard_negatives(user, items[:3], liked[:, :3], nothing[:3], 2).tolist()
+    assert everything == [[2, 2]]  # nothing is below the limit: the least suspicious there is

@@ -1,0 +1,75 @@
+"""What a two-tower model learns from: losses in plain torch, and the hard negatives that some of them ask for."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def full_softmax_loss(users: torch.Tensor, items: torch.Tensor, target: torch.Tensor, barred: torch.Tensor, temperature: torch.Tensor | float) -> torch.Tensor:
+    """Cross-entropy of each user's hidden items against the whole catalogue.
+
+    −Σ_i t_ui log softmax(u · i / temperature) / Σ_i t_ui, meaned over users: the multinomial
+    likelihood of Liang et al. 2018, each user counting the same.
+    users: (users, dim), items: (catalogue, dim), target: (users, catalogue) of 0 and 1.
+    barred: (users, catalogue) bool, items that are no fair negatives; a target must not be barred.
+    """
+    logits = (users @ items.T / temperature).masked_fill(barred, -1e9)
+    per_user = -(target * F.log_softmax(logits, dim=1)).sum(1) / target.sum(1).clamp(min=1)
+    return per_user.mean()
+
+
+def in_batch_loss(
+    users: torch.Tensor, items: torch.Tensor, target: torch.Tensor, barred: torch.Tensor, temperature: torch.Tensor | float,
+    log_q: torch.Tensor | None, hard: torch.Tensor | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """Cross-entropy of the liked item against the other liked items of the batch.
+
+    users, items: (pairs, dim), row p of `items` belongs to row p of `users`. target: (pairs,) item rows.
+    barred: (pairs, catalogue) bool as above. log_q: (catalogue,) log of each item's chance to be in the
+    batch, taken off the logits, since popular items come as negatives too often (Yi et al. 2019).
+    A column that repeats the row's own item is a duplicate, not a negative, and is masked.
+    hard: (pairs, h, dim) further negatives of each row alone; mined, not drawn by popularity, so uncorrected.
+    """
+    logits = users @ items.T / temperature  # (pairs, pairs)
+    if log_q is not None:
+        logits = logits - log_q[target]
+    duplicate = target[:, None] == target[None, :]
+    own = torch.eye(len(target), dtype=torch.bool, device=target.device)
+    logits = logits.masked_fill((duplicate | barred[:, target]) & ~own, -torch.inf)
+    if hard is not None:
+        logits = torch.cat([logits, torch.einsum("pd,phd->ph", users, hard) / temperature], dim=1)
+    return F.cross_entropy(logits, torch.arange(len(target), device=target.device))
+
+
+def bpr_loss(users: torch.Tensor, items: torch.Tensor, negatives: torch.Tensor, temperature: torch.Tensor | float) -> torch.Tensor:
+    """−log σ((u · i − u · j) / temperature), meaned over pairs and their negatives j (Rendle et al. 2009).
+
+    users, items: (pairs, dim). negatives: (pairs, n, dim).
+    """
+    liked = (users * items).sum(1, keepdim=True)  # (pairs, 1)
+    return -F.logsigmoid((liked - torch.einsum("pd,pnd->pn", users, negatives)) / temperature).mean()
+
+
+def mine_hard_negatives(
+    users: torch.Tensor, items: torch.Tensor, liked: torch.Tensor, barred: torch.Tensor, depth: int, *, margin: float = 0.95
+) -> torch.Tensor:  # fmt: skip
+    """The highest-ranked items that a user does not like, without those that look like forgotten likes.
+
+    users: (users, dim), items: (catalogue, dim), liked: (users, catalogue) bool, barred: (catalogue,) bool.
+    False negatives: an item that scores above `margin` times the user's mean liked item is left out, since it is
+    more likely a like that nobody has recorded (positive-aware mining, Moreira et al. 2024).
+    Returns (users, depth) item rows, hardest first; where fewer are left, the last one is repeated.
+    """
+    scores = users @ items.T
+    mean_liked = (scores * liked).sum(1) / liked.sum(1).clamp(min=1)
+    # Below zero a share of it would be nearer to zero, hence higher: take the same distance downwards.
+    limit = mean_liked - (1 - margin) * mean_liked.abs()
+    scores = scores.masked_fill(liked | barred, -torch.inf)
+    found = scores.masked_fill(scores > limit[:, None], -torch.inf).topk(min(depth, scores.shape[1]), dim=1)
+    fair = found.values > -torch.inf
+    # Where the filter leaves nothing, the plain order serves: its last place is the least suspicious.
+    plain = scores.topk(found.indices.shape[1], dim=1).indices
+    last = (fair.sum(1, keepdim=True) - 1).clamp(min=0)
+    rows = torch.where(fair, found.indices, found.indices.gather(1, last))
+    return torch.where(fair.any(1, keepdim=True), rows, plain[:, -1:])
