@@ -97,8 +97,16 @@ def test_config_refuses_unknown_words():
         TwoTowerConfig(hard_negatives=3)
     with pytest.raises(ValueError, match="items=64"):
         TwoTowerConfig(rung="whole", loss="in_batch")
-    with pytest.raises(ValueError, match="chunk"):
-        TwoTowerConfig(chunk=0)
+
+
+@pytest.mark.parametrize("name, value, message", [
+    ("chunk", 0, "chunk 至少是 1"), ("steps", -5, "steps 至少是 0"), ("steps", 0, "一步也没有"), ("temperature", 0.0, "temperature 应是正数"),
+    ("half_life", float("nan"), "half_life 应是正数"), ("dropout", 1.0, "dropout 是一个比例"), ("history_dropout", -0.1, "history_dropout 是一个比例"),
+    ("max_length", 1, "max_length 至少是 3"), ("pooling", "max", "pooling 应是 cls"), ("learning_rate", -1.0, "learning_rate 应是正数"),
+])  # fmt: skip
+def test_config_refuses_impossible_numbers(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        TwoTowerConfig(**{name: value})
 
 
 def test_linear_head_starts_as_the_identity_and_fusion_adds_scores(taste):
@@ -227,6 +235,18 @@ def test_gradient_cache_repeats_the_dropout_of_the_first_pass():
     assert layer.bias.grad == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_cache_knows_what_the_judge_measures(taste, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path))
+    a, b = (early_stopping(taste, TwoTowerConfig(**QUICK), metric=m, progress=False)[1] for m in ("ndcg@10", "recall@1"))
+    assert (a.curve[:, 2] != b.curve[:, 2]).any()
+
+
+def test_texts_that_are_all_alike_are_refused(taste):
+    same = replace(taste.dataset, items=taste.dataset.items.assign(text="😀"))
+    with pytest.raises(ValueError, match="全部文字的向量都一样"):
+        train_two_tower(make_split(same, "leave_last_out"), TwoTowerConfig(**QUICK), progress=False, cache=False)
+
+
 def test_accumulated_batches_are_meaned(taste):
     one = train_two_tower(taste, TwoTowerConfig(**{**QUICK, "steps": 10}), progress=False, cache=False)
     four = train_two_tower(taste, TwoTowerConfig(**{**QUICK, "steps": 10, "accumulate": 4}), progress=False, cache=False)
@@ -240,6 +260,11 @@ def test_early_stopping_returns_the_best_point(taste):
     tower = train_two_tower(taste, TwoTowerConfig(**{**QUICK, "steps": 40}), judge=judge, patience=2, progress=False, cache=False)
     assert len(tower.curve) == 4 and tower.best_step == 8
     assert (tower.item_vectors == seen[1]).all()
+    never = train_two_tower(
+        taste, TwoTowerConfig(rung="lora", **QUICK | {"steps": 40, "encoder_steps": 20}), patience=2, progress=False, cache=False,
+        judge=lambda vectors: -float(len(seen) if seen.append(vectors) else len(seen)),
+    )  # fmt: skip
+    assert never.curve[-1, 0] > 40  # worse and worse, and yet the encoder gets its turn before patience ends
     config, found = early_stopping(taste, TwoTowerConfig(**{**QUICK, "steps": 40}), patience=2, progress=False, cache=False)
     assert config.stop == found.best_step and config.stop <= 40
     again = train_two_tower(taste, config, progress=False, cache=False)
@@ -412,8 +437,14 @@ def test_saved_folder_loads_elsewhere(taste, tmp_path, how):
 
 def test_only_a_text_tower_can_be_saved(taste, tmp_path):
     both = train_two_tower(taste, TwoTowerConfig(features="both", **QUICK), progress=False, cache=False)
-    with pytest.raises(DataError, match="features='encoder'"):
+    with pytest.raises(DataError, match="features=encoder"):
         save_sentence_transformer(both, tmp_path / "no")
+    one = train_two_tower(taste, TwoTowerConfig(**QUICK), progress=False, cache=False)
+    with pytest.raises(DataError, match="分别导出"):
+        save_sentence_transformer(one.fuse(one), tmp_path / "no")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="建不起来"):
+        save_sentence_transformer(one, tmp_path / "file" / "tower")
     odd = train_two_tower(taste, TwoTowerConfig(pooling="first_last", **QUICK), progress=False, cache=False)
     with pytest.raises(DataError, match="没有池化方式 first_last"):
         save_sentence_transformer(odd, tmp_path / "no")

@@ -85,5 +85,19 @@ def test_mined_negatives_are_hard_and_fair():
     assert mine_hard_negatives(user, items, liked, nothing, 3).tolist() == [[3, 4, 5]]  # .99 and .77 exceed .76
     barred = torch.tensor([False, False, False, True, False, False])
     assert mine_hard_negatives(user, items, liked, barred, 3).tolist() == [[4, 5, 5]]  # the last one is repeated
-    everything = mine_hard_negatives(user, items[:3], liked[:, :3], nothing[:3], 2).tolist()
-    assert everything == [[2, 2]]  # nothing is below the limit: the least suspicious there is
+    everything = mine_hard_negatives(user, items[:3], liked[:, :3], nothing[:3], 3).tolist()
+    assert everything == [[2, 2, 2]]  # nothing is below the limit: the least suspicious there is, and nothing liked
+
+
+def test_a_hard_negative_weighs_as_much_as_one_item_of_the_catalogue():
+    """The corrected columns together estimate pairs × the catalogue's sum, so a hard one is counted pairs times."""
+    torch.manual_seed(5)
+    users, items, hard = torch.randn(4, 8), torch.randn(4, 8), torch.randn(4, 2, 8)
+    log_q, nothing = torch.log(torch.tensor([0.4, 0.3, 0.2, 0.1])), torch.zeros(4, 4, dtype=torch.bool)
+    loss = in_batch_loss(users, items, torch.arange(4), nothing, 0.5, log_q, hard)
+    by_hand = []
+    for p in range(4):
+        columns = torch.exp(items @ users[p] / 0.5) / log_q.exp()
+        mined = 4 * torch.exp(hard[p] @ users[p] / 0.5)
+        by_hand.append(-torch.log(columns[p] / (columns.sum() + mined.sum())))
+    assert loss == pytest.approx(float(torch.stack(by_hand).mean()), abs=1e-4)

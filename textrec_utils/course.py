@@ -508,7 +508,7 @@ def _in_chinese(error: click.UsageError) -> click.ClickException:
     return CourseError(f"多出了 {extra[1]}{usage}") if extra else error
 
 
-DISK = {"pretrain": "--out", "data": "TEXTREC_CACHE", "eval-encoder": "TEXTREC_CACHE"}  # what each command writes to
+DISK = {"pretrain": "--out", "data": "TEXTREC_CACHE", "eval-encoder": "TEXTREC_CACHE", "finetune": "TEXTREC_CACHE 或 --out"}  # what each command writes to
 
 
 class _Cli(click.Group):
@@ -712,7 +712,7 @@ def finetune(dataset, protocol, model, prefix, pairs, early_stopping, metric, ou
     from textrec_utils import finetuning
     from textrec_utils.datasets import load_dataset
     from textrec_utils.evaluation import bootstrap_interval, evaluate, parse_metric
-    from textrec_utils.export import save_sentence_transformer
+    from textrec_utils.export import check_export, save_sentence_transformer
     from textrec_utils.splits import make_split
 
     defaults = vars(finetuning.TwoTowerConfig())
@@ -724,19 +724,30 @@ def finetune(dataset, protocol, model, prefix, pairs, early_stopping, metric, ou
         parse_metric(metric)
     except ValueError as error:
         raise CourseError(str(error)) from None
-    if out and config.features != "encoder":
-        raise CourseError("只有 features=encoder 的双塔能存成SentenceTransformer：请去掉 --out，或改 features。")
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise CourseError(f"这台机器上没有可用的 {device}：请用 --device cpu。")
+    if out:
+        check_export(config, out)  # before hours of training
     data = load_dataset(_folder(dataset))
     split = make_split(data, protocol, seed=config.seed)
-    with finetuning.processes(device) as device:
-        first = int(os.environ.get("RANK", "0")) == 0
-        options = {"prefix": prefix, "device": device}
-        logs = Path(log_dir) if first and log_dir else None  # one process writes them
-        if early_stopping:
-            config, _ = finetuning.early_stopping(split, config, model, metric=metric, log_dir=logs and logs / "validation", **options)
-            if first:
-                click.echo(f"早停：验证 {metric} 在第 {config.stop} 步最高。")
-        tower = finetuning.train_two_tower(split, config, model, log_dir=logs, **options)
+    try:
+        with finetuning.processes(device) as device:
+            first = int(os.environ.get("RANK", "0")) == 0
+            options = {"prefix": prefix, "device": device}
+            logs = Path(log_dir) if first and log_dir else None  # one process writes them
+            if early_stopping:
+                config, _ = finetuning.early_stopping(split, config, model, metric=metric, log_dir=logs and logs / "validation", **options)
+                if first:
+                    click.echo(f"早停：验证 {metric} 在第 {config.stop} 步最高。")
+            tower = finetuning.train_two_tower(split, config, model, log_dir=logs, **options)
+    except ValueError as error:
+        raise CourseError(str(error)) from None
+    except KeyboardInterrupt:
+        click.echo("\n已中断：训练若已开始，到这一步的检查点已经存下；同样的命令再运行一次就接着走。", err=True)
+        sys.exit(130)
     if not first:
         return
     found = evaluate(tower.recommender("双塔"), split, [metric])
@@ -784,7 +795,10 @@ def test(fast: bool) -> None:
         os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1200", "-p", "no:cacheprovider"]
         workers = ["-n", str(max(1, min(4, os.cpu_count() or 1))), "--dist", "loadfile"]
-        codes.append(subprocess.call([sys.executable, "-m", "pytest", *nbval, *workers, str(NOTEBOOKS)], cwd=ROOT))
+        # The largest first, which are about the longest: no core shall wait for one that came last.
+        files = sorted(NOTEBOOKS.rglob("*.ipynb"), key=lambda path: -path.stat().st_size)
+        files = [str(path) for path in files if ".ipynb_checkpoints" not in path.parts]
+        codes.append(subprocess.call([sys.executable, "-m", "pytest", *nbval, *workers, *files], cwd=ROOT))
     if any(codes):
         raise CourseError("有测试没有通过，见上面的输出。")
     click.echo("测试全部通过。下一步：textrec run 生成报告，或 textrec lab 打开课程。")

@@ -11,7 +11,7 @@ import torch
 from textrec_utils.cache import write_atomic
 from textrec_utils.datasets import DataError
 from textrec_utils.encoder import Encoder, quiet_loading
-from textrec_utils.finetuning import TwoTower
+from textrec_utils.finetuning import TwoTower, TwoTowerConfig
 
 POOLING_NAMES = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
 
@@ -23,15 +23,12 @@ def save_sentence_transformer(tower: TwoTower, folder: Path | str) -> Path:
     The scaling that the head reads its vectors by is a linear map, so it goes into the head's first layer:
     W ((x − mean) basis) + b = (W basisᵀ) x + (b − W basisᵀ mean).
     Raises DataError for towers whose item vectors no text encoder alone can give (`lexical`, `both`, fused ones) and for
-    folders that hold something else.
+    folders that hold something else or can't be written.
     """
-    config, folder = tower.config, Path(folder)
-    if config.features != "encoder" or "scale.basis" not in tower.weights:
-        raise DataError("只有 features='encoder' 的单座双塔能导出成SentenceTransformer：词面向量不是编码器算出来的。")
-    if config.pooling not in POOLING_NAMES:
-        raise DataError(f"SentenceTransformer没有池化方式 {config.pooling}；可用的有 {'、'.join(POOLING_NAMES)}。")
-    if folder.exists() and any(folder.iterdir()) and not (folder / "modules.json").is_file():
-        raise DataError(f"文件夹 {folder} 里有别的文件，不覆盖：请换一个空文件夹。")
+    config = tower.config
+    folder = check_export(config, folder)
+    if "scale.basis" not in tower.weights:
+        raise DataError("拼起来的塔不能导出成SentenceTransformer：请分别导出拼之前的每一座。")
     encoder = Encoder(tower.model, max_length=config.max_length)
     moved = {n.removeprefix("encoder."): torch.from_numpy(a) for n, a in tower.weights.items() if n.startswith("encoder.")}
     found = encoder.model.load_state_dict(moved, strict=False)
@@ -58,6 +55,22 @@ def save_sentence_transformer(tower: TwoTower, folder: Path | str) -> Path:
         _dense(folder / name, weight, bias, activation)
     if config.similarity != "dot":
         (folder / names[-1]).mkdir(exist_ok=True)
+    return folder
+
+
+def check_export(config: TwoTowerConfig, folder: Path | str) -> Path:
+    """The folder, made where it wasn't there: what can't be saved is told before hours of training, not after."""
+    folder = Path(folder)
+    if config.features != "encoder":
+        raise DataError("只有 features=encoder 的双塔能导出成SentenceTransformer：词面向量不是编码器算出来的。")
+    if config.pooling not in POOLING_NAMES:
+        raise DataError(f"SentenceTransformer没有池化方式 {config.pooling}；可用的有 {'、'.join(POOLING_NAMES)}。")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not (folder / "modules.json").is_file():
+            raise DataError(f"文件夹 {folder} 里有别的文件，不覆盖：请换一个空文件夹。")
+    except OSError as error:
+        raise DataError(f"文件夹 {folder} 建不起来或读不了（{error.strerror}）：请换一个能写的文件夹。") from None
     return folder
 
 

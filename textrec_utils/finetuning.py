@@ -133,9 +133,20 @@ class TwoTowerConfig:
             raise ValueError("loss='full' 已经拿整个目录当负例，hard_negatives 只用于 in_batch 和 bpr。")
         if self.rung != "head" and self.loss != "full" and self.items < self.pairs:
             raise ValueError(f"items={self.items} 比 pairs={self.pairs} 小：每一对的物品都要带梯度编码，请调大 items 或调小 pairs。")
-        for name in ("users", "pairs", "items", "chunk", "accumulate", "dim", "hidden", "lora_rank"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} 至少是 1，得到 {getattr(self, name)}。")
+        at_least = dict.fromkeys(("users", "pairs", "items", "chunk", "accumulate", "dim", "hidden", "lora_rank"), 1)
+        at_least |= dict.fromkeys(("steps", "encoder_steps", "stop", "history", "hard_negatives", "seed"), 0) | {"max_length": 3}
+        for name, least in at_least.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} 至少是 {least}，得到 {getattr(self, name)}。")
+        for name in ("temperature", "half_life", "meaning", "learning_rate", "encoder_learning_rate"):
+            if not 0 <= getattr(self, name) < float("inf") or name in ("temperature", "half_life", "meaning") and not getattr(self, name):
+                raise ValueError(f"{name} 应是正数，得到 {getattr(self, name)}。")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout 是一个比例，从 0 到 1（不含 1），得到 {self.dropout}。")
+        if not 0 < self.history_dropout < 1:
+            raise ValueError(f"history_dropout 是一个比例，在 0 和 1 之间（都不含），得到 {self.history_dropout}。")
+        if not self.steps and (self.rung == "head" or not self.encoder_steps):
+            raise ValueError("steps 和 encoder_steps 合起来一步也没有；请至少训练一步。")
 
 
 class Head(nn.Module):
@@ -233,8 +244,11 @@ def lexical_vectors(texts: Sequence[str], dim: int = 256, seed: int = 0) -> np.n
 
 
 def _even(vectors: np.ndarray) -> np.ndarray:
-    """Vectors whose entries have standard deviation 1."""
-    return vectors / vectors.std()
+    """Vectors whose entries have standard deviation 1. Raises ValueError where all are the same."""
+    spread = vectors.std()
+    if not spread > 1e-9:
+        raise ValueError("全部文字的向量都一样，分不出谁是谁：请检查 text 一栏是不是空的、相同的，或只有模型不认识的符号。")
+    return vectors / spread
 
 
 class GradientCache:
@@ -258,7 +272,7 @@ class GradientCache:
                 state = torch.get_rng_state()
                 states.append(self.encode(rows[part]))
                 self.parts.append((rows[part], part, state))
-        own = torch.cat(states) if states else torch.zeros(0)
+        own = torch.cat(states) if states else torch.zeros(0, device=next(iter(self.parameters), torch.zeros(0)).device)
         if world > 1:
             own = _gather(own, self.share, len(rows))
         self.leaf = own.requires_grad_()
@@ -305,7 +319,7 @@ def _world() -> tuple[int, int]:
 
 def _gather(own: torch.Tensor, share: torch.Tensor, total: int) -> torch.Tensor:
     """All processes' rows in their places, (total, width): each fills in its own, the sum holds all."""
-    width = torch.tensor(own.shape[1] if own.ndim == 2 else 0)
+    width = torch.tensor(own.shape[1] if own.ndim == 2 else 0, device=own.device)
     dist.all_reduce(width, dist.ReduceOp.MAX)  # a process without rows doesn't know the width
     full = torch.zeros(total, int(width), device=own.device)
     if len(share):
@@ -330,7 +344,7 @@ class _Features:
         pooled = encoder.encode(texts)
         scaled = _even(whiten(pooled, strength=config.whitening))
         basis, *_ = np.linalg.lstsq(pooled - pooled.mean(0), scaled, rcond=None)
-        self.mean, self.basis = torch.from_numpy(pooled.mean(0)), torch.from_numpy(basis.astype(np.float32))
+        self.mean, self.basis = (torch.from_numpy(a.astype(np.float32)).to(encoder.device) for a in (pooled.mean(0), basis))
         self.frozen = torch.from_numpy(scaled)
         if self.rung == "head":
             return
@@ -394,7 +408,7 @@ class _Features:
             with torch.no_grad():
                 hidden = self.encoder.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[-2]
             for i, r in enumerate(rows):
-                below[r] = hidden[i, : len(self.tokens[r])].half()  # half the memory, error about 1e-3
+                below[r] = hidden[i, : len(self.tokens[r])].half().cpu()  # half the memory, error about 1e-3
         return below
 
     @torch.no_grad()
@@ -403,7 +417,7 @@ class _Features:
         table = torch.empty_like(self.frozen)
         bf16, self.bf16 = self.bf16, False
         for rows in self._by_length(torch.arange(self.n)):
-            table[rows] = self._encode(rows)
+            table[rows] = self._encode(rows).cpu()
         self.bf16 = bf16
         return table
 
@@ -421,9 +435,8 @@ class _Features:
         kind = self.encoder.device.split(":")[0]
         with torch.autocast(kind, dtype=torch.bfloat16) if self.bf16 else nullcontext():
             if self.rung == "last_layer":
-                states = nn.utils.rnn.pad_sequence([self.below[r] for r in rows], batch_first=True).float()
-                bias = torch.zeros(len(rows), 1, 1, mask.shape[1]).masked_fill(mask[:, None, None].cpu() == 0, torch.finfo(torch.float32).min)
-                out = self.layer(states, bias.to(states.device))
+                states = nn.utils.rnn.pad_sequence([self.below[r] for r in rows], batch_first=True).float().to(mask.device)
+                out = self.layer(states, (1.0 - mask[:, None, None].float()) * torch.finfo(torch.float32).min)
                 hidden = [states, out[0] if isinstance(out, tuple) else out]
             else:
                 every = self.encoder.pooling == "first_last"  # the others read the last layer alone
@@ -532,11 +545,14 @@ def train_two_tower(
     """Train on a split's training part; the result comes from the cache where the same run was made before.
 
     A run that was killed goes on from its last checkpoint to the same numbers; the file `checkpoint` (by default one beside
-    the cached results) is written every `checkpoint_seconds` and removed when the run is done. model: `mini-bert-zh`, a local folder or a Hugging Face name. judge: called with the (items, dim) vectors
-    at each of the curve's ten points, for choosing the number of steps; it must not look at the final test.
+    the cached results) is written every `checkpoint_seconds` and removed when the run is done. model: `mini-bert-zh`, a local
+    folder or a Hugging Face name. judge: called with the (items, dim) vectors at each of the curve's ten points, for
+    choosing the number of steps; it must not look at the final test. What its answers depend on beside the vectors it
+    says in an attribute `key`, or the cache would answer for another judge.
     patience: stop after so many points without a better judgement (0: never) and return the best point's vectors.
     watch: called with the curve so far, e.g. `plotting.LiveCurve()`. log_dir: also write TensorBoard logs there.
-    Raises DataError where the model can't be had, ValueError where nobody likes two items.
+    device: `cuda` is meant to work and has not been tried; "the same numbers" is a promise for CPUs.
+    Raises DataError where the model can't be had, ValueError where nobody likes two items or all texts are alike.
     """
     if patience and judge is None:
         raise ValueError("patience 要有 judge 才知道有没有变好：请给一个只看验证集的 judge。")
@@ -549,7 +565,8 @@ def train_two_tower(
         encoding = encoder.encode_with_cost(list(split.dataset.items["text"])).cost
     key = {
         "data": split.dataset.checksum(), "split": [split.protocol, split.seed, len(split.train), int(split.train["item"].sum())],
-        "encoder": encoder.fingerprint if encoder else "", "prefix": prefix, "judged": judge is not None, "patience": patience,
+        "encoder": encoder.fingerprint if encoder else "", "prefix": prefix, "judged": getattr(judge, "key", judge is not None),
+        "patience": patience,
         "losses": sha256_of(Path(losses_module.__file__)), **asdict(config),
     }  # fmt: skip
     kept = _Checkpoint(key, checkpoint, checkpoint_seconds) if cache or checkpoint else None
@@ -563,6 +580,8 @@ def train_two_tower(
         done = cached_arrays("two_tower", key, compute)
         if watch is not None and done.from_cache:
             watch(done["curve"])
+        if log_dir and done.from_cache:
+            _log(_tensorboard(log_dir), done["curve"])
     else:
         with measure() as spent:
             arrays = compute()
@@ -591,6 +610,7 @@ def early_stopping(
     def judge(vectors: np.ndarray) -> float:
         return evaluate(HistoryMean(vectors, "", normalize=False), inner, [metric]).mean(metric)
 
+    judge.key = metric
     tower = train_two_tower(inner, config, model, judge=judge, patience=patience, **options)
     return replace(config, stop=tower.best_step), tower
 
@@ -731,9 +751,10 @@ class _Run:
                 bar.set_postfix_str(f"损失 {self.losses[-1]:.3f}")
                 if self.done % self.look == 0:
                     self._point()
-                if self.checkpoint and (interrupts.asked or self.checkpoint.due):
+                asked = self._anyone(interrupts.asked)
+                if self.checkpoint and (asked or self.checkpoint.due):
                     self._save()
-                if interrupts.asked:
+                if asked:
                     raise KeyboardInterrupt
         if self.patience and self.best:
             self._restore_best()
@@ -743,6 +764,14 @@ class _Run:
         if self.writer:
             self.writer.close()
         return result
+
+    def _anyone(self, asked: bool) -> bool:
+        """Did any of the processes get the signal? They must leave after the same step, or one waits for ever."""
+        if _world()[0] == 1:
+            return asked
+        flag = torch.tensor(float(asked), device=self.table.device)
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
+        return bool(flag)
 
     def _point(self) -> None:
         row = [self.done, float(np.mean(self.losses))]
@@ -757,15 +786,15 @@ class _Run:
         if self.watch is not None:
             self.watch(np.array(self.curve))
         if self.writer:
-            self.writer.add_scalar("loss", row[1], self.done)
-            for name, value in zip(["validation"], row[2:]):
-                self.writer.add_scalar(name, value, self.done)
+            _log(self.writer, [row])
 
     def _no_longer_better(self) -> bool:
         if not self.patience or not self.curve:
             return False
+        # The head alone may stand still while an encoder is still to come: only the last phase can end a run early.
+        late = sum(row[0] > self.total - self.phases[-1][0] for row in self.curve)
         values = [row[2] for row in self.curve]
-        return len(values) - 1 - int(np.argmax(values)) >= self.patience
+        return min(late, len(values) - 1 - int(np.argmax(values))) >= self.patience
 
     @torch.no_grad()
     def _restore_best(self) -> None:
@@ -785,7 +814,7 @@ class _Run:
         if len(self.phases) > 1:
             self.table = self.features.all().to(self.table.device)
         vectors = self._vectors()
-        arrays = {"item_vectors": vectors, "trained": torch.tensor([sum(p.numel() for p in self.parameters)])}
+        arrays = {"item_vectors": vectors, "trained": torch.tensor([sum(p.numel() for p in self._reached())])}
         arrays |= {f"head.{n}": p for n, p in self.towers.head.named_parameters()}
         if self.config.features == "encoder":
             arrays |= {"scale.mean": self.features.mean, "scale.basis": self.features.basis}
@@ -797,6 +826,10 @@ class _Run:
             arrays["profile_vectors"] = F.normalize(told, dim=1) if self.towers.head.unit else told
         width = 2 if self.judge is None else 3
         return {n: t.detach().cpu().numpy() for n, t in arrays.items()} | {"curve": np.array(self.curve).reshape(-1, width)}
+
+    def _reached(self) -> list[nn.Parameter]:
+        """The parameters that had a step: a run that ended early may never have come to the encoder."""
+        return [p for group in self.phases[max(self.phase, 0)][1] for p in group["params"]]
 
     # ---- going on after a kill
 
@@ -844,6 +877,13 @@ def _tensorboard(folder: Path | str):
     except ImportError:
         raise DataError("写TensorBoard日志要先装它：pip install tensorboard。") from None
     return SummaryWriter(str(folder))
+
+
+def _log(writer, curve) -> None:
+    for step, *values in curve:
+        for name, value in zip(("loss", "validation"), values):
+            writer.add_scalar(name, value, int(step))
+    writer.flush()
 
 
 def _warm_up_then_linear(steps: int, warm_up: float = 0.1):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -29,7 +31,8 @@ def in_batch_loss(
     barred: (pairs, catalogue) bool as above. log_q: (catalogue,) log of each item's chance to be in the
     batch, taken off the logits, since popular items come as negatives too often (Yi et al. 2019).
     A column that repeats the row's own item is a duplicate, not a negative, and is masked.
-    hard: (pairs, h, dim) further negatives of each row alone; mined, not drawn by popularity, so uncorrected.
+    hard: (pairs, h, dim) further negatives of each row alone. With log_q each of them counts as one item of the catalogue:
+    the corrected columns together estimate pairs × the catalogue's sum, so without + log(pairs) they would drown it.
     """
     logits = users @ items.T / temperature  # (pairs, pairs)
     if log_q is not None:
@@ -38,7 +41,10 @@ def in_batch_loss(
     own = torch.eye(len(target), dtype=torch.bool, device=target.device)
     logits = logits.masked_fill((duplicate | barred[:, target]) & ~own, -torch.inf)
     if hard is not None:
-        logits = torch.cat([logits, torch.einsum("pd,phd->ph", users, hard) / temperature], dim=1)
+        own_logits = torch.einsum("pd,phd->ph", users, hard) / temperature
+        if log_q is not None:
+            own_logits = own_logits + math.log(len(target))
+        logits = torch.cat([logits, own_logits], dim=1)
     return F.cross_entropy(logits, torch.arange(len(target), device=target.device))
 
 
@@ -59,7 +65,8 @@ def mine_hard_negatives(
     users: (users, dim), items: (catalogue, dim), liked: (users, catalogue) bool, barred: (catalogue,) bool.
     False negatives: an item that scores above `margin` times the user's mean liked item is left out, since it is
     more likely a like that nobody has recorded (positive-aware mining, Moreira et al. 2024).
-    Returns (users, depth) item rows, hardest first; where fewer are left, the last one is repeated.
+    Returns (users, depth) item rows, hardest first; where fewer are left, the last one is repeated. (Of a user who likes
+    everything no fair negative exists; some liked item is returned.)
     """
     scores = users @ items.T
     mean_liked = (scores * liked).sum(1) / liked.sum(1).clamp(min=1)
@@ -69,7 +76,8 @@ def mine_hard_negatives(
     found = scores.masked_fill(scores > limit[:, None], -torch.inf).topk(min(depth, scores.shape[1]), dim=1)
     fair = found.values > -torch.inf
     # Where the filter leaves nothing, the plain order serves: its last place is the least suspicious.
-    plain = scores.topk(found.indices.shape[1], dim=1).indices
+    plain = scores.topk(found.indices.shape[1], dim=1)
+    least = ((plain.values > -torch.inf).sum(1, keepdim=True) - 1).clamp(min=0)
     last = (fair.sum(1, keepdim=True) - 1).clamp(min=0)
     rows = torch.where(fair, found.indices, found.indices.gather(1, last))
-    return torch.where(fair.any(1, keepdim=True), rows, plain[:, -1:])
+    return torch.where(fair.any(1, keepdim=True), rows, plain.indices.gather(1, least))
