@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -40,12 +41,12 @@ def per_step(run, few: int = 2, many: int = 8) -> float:
 def ours(split, precision: str):
     config = TwoTowerConfig(
         rung="whole", loss="in_batch_no_logq", question="cut", history=1, pairs=BATCH, items=2 * BATCH, chunk=2 * BATCH,
-        temperature=TEMPERATURE, steps=0, precision=precision,
+        temperature=TEMPERATURE, steps=0, encoder_steps=1000, precision=precision,
     )  # fmt: skip
 
     def run(steps: int) -> None:
         # `stop` and not `encoder_steps`: the catalogue is encoded once at the end in both runs, and drops out.
-        train_two_tower(split, TwoTowerConfig(**{**vars(config), "encoder_steps": 1000, "stop": steps}), progress=False, cache=False)
+        train_two_tower(split, replace(config, stop=steps), progress=False, cache=False)
 
     return run
 

@@ -510,15 +510,12 @@ class UserTower(Recommender):
         """(users, items) float32: what each item of a history counts in the user's vector; rows sum to 1."""
         config, attention = self.tower.config, self.tower.attention
 
-        def weigh(history: np.ndarray, age: np.ndarray) -> np.ndarray:
-            if config.user == "recency":
-                return 0.5 ** (age / config.half_life)
-            if config.user == "attention":
-                logits = attention[0][history] - attention[1] * np.log1p(age)
-                return np.exp(logits - logits.max())
-            return np.ones(len(history))
+        def attend(history: np.ndarray, age: np.ndarray) -> np.ndarray:
+            logits = attention[0][history] - attention[1] * np.log1p(age)
+            return np.exp(logits - logits.max())
 
-        return history_weights(split, weigh=weigh, latest=config.history)
+        half_life = config.half_life if config.user == "recency" else None
+        return history_weights(split, half_life, weigh=attend if config.user == "attention" else None, latest=config.history)
 
     def fit(self, split: Split) -> "UserTower":
         self._users = self.weights(split) @ self.tower.item_vectors
@@ -757,7 +754,7 @@ class _Run:
                 if asked:
                     raise KeyboardInterrupt
         if self.patience and self.best:
-            self._restore_best()
+            self._set_trained(self.best)
         result = self._result()
         if self.checkpoint:
             self.checkpoint.remove()
@@ -780,9 +777,7 @@ class _Run:
             row.append(float(self.judge(self._vectors().cpu().numpy())))
         self.curve.append(row)
         if self.patience and row[2] >= max(r[2] for r in self.curve):
-            tensors = {f"towers.{n}": p for n, p in self.towers.named_parameters()}
-            tensors |= {f"encoder.{n}": p for n, p in self.features.named_parameters().items()}
-            self.best = {n: p.detach().clone() for n, p in tensors.items()}
+            self.best = {n: p.detach().clone() for n, p in self._trained().items()}
         if self.watch is not None:
             self.watch(np.array(self.curve))
         if self.writer:
@@ -796,12 +791,15 @@ class _Run:
         values = [row[2] for row in self.curve]
         return min(late, len(values) - 1 - int(np.argmax(values))) >= self.patience
 
+    def _trained(self) -> dict[str, nn.Parameter]:
+        """All that is trained, by names that a file can hold, in the optimizer's order."""
+        towers = {f"towers.{n}": p for n, p in self.towers.named_parameters()}
+        return towers | {f"encoder.{n}": p for n, p in self.features.named_parameters().items()}
+
     @torch.no_grad()
-    def _restore_best(self) -> None:
-        for name, parameter in self.towers.named_parameters():
-            parameter.copy_(self.best[f"towers.{name}"])
-        for name, parameter in self.features.named_parameters().items():
-            parameter.copy_(self.best[f"encoder.{name}"])
+    def _set_trained(self, tensors: dict[str, torch.Tensor]) -> None:
+        for name, parameter in self._trained().items():
+            parameter.copy_(tensors[name])
 
     @torch.no_grad()
     def _vectors(self) -> torch.Tensor:
@@ -834,8 +832,7 @@ class _Run:
     # ---- going on after a kill
 
     def _save(self) -> None:
-        tensors = {f"towers.{n}": p for n, p in self.towers.named_parameters()}
-        tensors |= {f"encoder.{n}": p for n, p in self.features.named_parameters().items()}
+        tensors: dict[str, torch.Tensor] = dict(self._trained())
         for number, parameter in enumerate(self.parameters):
             for name, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
@@ -856,10 +853,7 @@ class _Run:
         self.done, self.curve, self.losses = max(state["done"] - 1, 0), state["curve"], state["losses"]
         self._enter_phase()  # the phase that the last step belonged to
         self.done = state["done"]
-        for name, parameter in self.towers.named_parameters():
-            parameter.copy_(tensors[f"towers.{name}"])
-        for name, parameter in self.features.named_parameters().items():
-            parameter.copy_(tensors[f"encoder.{name}"])
+        self._set_trained(tensors)
         for number, parameter in enumerate(self.parameters):
             names = ("step", "exp_avg", "exp_avg_sq")
             if f"optimizer.{number}.step" in tensors:
