@@ -64,7 +64,7 @@ def test_learns_the_taste(taste):
 def test_results_are_kept_and_the_judge_is_asked(taste, monkeypatch, tmp_path):
     monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path))
     asked = []
-    judge = lambda vectors: asked.append(vectors.shape) or 0.5  # noqa: E731
+    judge = lambda tower: asked.append(tower.item_vectors.shape) or 0.5  # noqa: E731
     first = train_two_tower(taste, TwoTowerConfig(**QUICK), judge=judge, progress=False)
     assert asked == [(60, 16)] * 4 and first.curve.shape == (4, 3)
     second = train_two_tower(taste, TwoTowerConfig(**QUICK), judge=judge, progress=False)
@@ -193,8 +193,10 @@ def test_profiles_serve_users_without_a_history(taste):
 def test_fused_towers_must_weigh_histories_alike(taste):
     mean = train_two_tower(taste, TwoTowerConfig(**QUICK), progress=False, cache=False)
     recent = train_two_tower(taste, TwoTowerConfig(user="recency", **QUICK), progress=False, cache=False)
-    with pytest.raises(ValueError, match="ZScoreBlend"):
-        mean.fuse(recent)
+    long = train_two_tower(taste, TwoTowerConfig(similarity="dot", **QUICK), progress=False, cache=False)
+    for other in (recent, long):
+        with pytest.raises(ValueError, match="ZScoreBlend"):
+            mean.fuse(other)
 
 
 def test_a_cut_history_never_shows_what_comes_later(taste):
@@ -241,6 +243,15 @@ def test_the_cache_knows_what_the_judge_measures(taste, tmp_path, monkeypatch):
     assert (a.curve[:, 2] != b.curve[:, 2]).any()
 
 
+@pytest.mark.parametrize("how", [{"user": "attention"}, {"user": "recency", "half_life": 1.0}, {"history": 2}])
+def test_early_stopping_judges_by_the_user_tower_that_will_serve(taste, how):
+    config, tower = early_stopping(taste, TwoTowerConfig(**QUICK | how), metric="ndcg@10", progress=False, cache=False)
+    inner = taste.inner()
+    again = train_two_tower(inner, config, progress=False, cache=False)
+    served = evaluate(again.recommender(""), inner, ["ndcg@10"]).mean("ndcg@10")
+    assert tower.curve[:, 2].max() == pytest.approx(served, abs=1e-6)
+
+
 def test_texts_that_are_all_alike_are_refused(taste):
     same = replace(taste.dataset, items=taste.dataset.items.assign(text="😀"))
     with pytest.raises(ValueError, match="全部文字的向量都一样"):
@@ -256,13 +267,13 @@ def test_accumulated_batches_are_meaned(taste):
 def test_early_stopping_returns_the_best_point(taste):
     said = iter([0.1, 0.4, 0.3, 0.2, 0.1, 0.0])
     seen = []
-    judge = lambda vectors: seen.append(vectors) or next(said)  # noqa: E731
+    judge = lambda tower: seen.append(tower.item_vectors) or next(said)  # noqa: E731
     tower = train_two_tower(taste, TwoTowerConfig(**{**QUICK, "steps": 40}), judge=judge, patience=2, progress=False, cache=False)
     assert len(tower.curve) == 4 and tower.best_step == 8
     assert (tower.item_vectors == seen[1]).all()
     never = train_two_tower(
         taste, TwoTowerConfig(rung="lora", **QUICK | {"steps": 40, "encoder_steps": 20}), patience=2, progress=False, cache=False,
-        judge=lambda vectors: -float(len(seen) if seen.append(vectors) else len(seen)),
+        judge=lambda tower: -float(len(seen) if seen.append(tower) else len(seen)),
     )  # fmt: skip
     assert never.curve[-1, 0] > 40  # worse and worse, and yet the encoder gets its turn before patience ends
     config, found = early_stopping(taste, TwoTowerConfig(**{**QUICK, "steps": 40}), patience=2, progress=False, cache=False)
@@ -428,7 +439,9 @@ def test_saved_folder_loads_elsewhere(taste, tmp_path, how):
     assert given == pytest.approx(tower.item_vectors, abs=1e-4)
     with quiet_loading():
         assert AutoModel.from_pretrained(folder).config.hidden_size == 312
-    assert save_sentence_transformer(tower, folder) == folder  # its own folder may be written again
+    shorter = train_two_tower(taste, TwoTowerConfig(**{**QUICK, "head": "linear", "similarity": "dot"}), progress=False, cache=False)
+    assert save_sentence_transformer(shorter, folder) == folder  # its own folder may be written again, and keeps nothing of before
+    assert sorted(p.name for p in folder.iterdir() if p.is_dir()) == ["1_Pooling", "2_Dense"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("…")
     with pytest.raises(DataError, match="不覆盖"):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,11 +42,16 @@ def sha256_of(data: bytes | Path) -> str:
 
 @contextmanager
 def atomic_path(path: Path):
-    """Give a temporary name beside `path`; rename it to `path` if the block ends well, else remove it."""
+    """Give a temporary name beside `path`; rename it to `path` if the block ends well, else remove it.
+
+    On the disk before it is renamed: after a power cut the name would otherwise stand before an empty file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
+        with open(temporary, "rb+") as f:
+            os.fsync(f.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -87,6 +94,22 @@ class measure:
         self._thread.join()
         self._peak = max(self._peak, self._process.memory_info().rss)
         self.cost.peak_mb = (self._peak - self._base) / 2**20
+
+
+def in_own_process(function: Callable, *arguments, **options):
+    """`function(*arguments, **options)`, run in a new Python process that ends with it.
+
+    For peaks of memory that can be compared: in a process that has worked before, a peak that fits into what earlier work
+    has left doesn't show. Function, arguments and result must be picklable (nothing defined in a notebook).
+    """
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(function, *arguments, **options).result()
+        except BaseException:  # on Ctrl-C the end of this block would otherwise wait until all the work is done
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
+            raise
 
 
 class Interrupts:

@@ -129,12 +129,16 @@ def check_parameters(chapter: Chapter, given: Iterable[tuple[str, str]]) -> dict
     known = chapter.parameters()
     values: dict[str, object] = {}
     for name, text in given:
-        if name not in known:
-            raise CourseError(f"{chapter.name} 没有参数 {name}：可用的有 {'、'.join(known)}。")
+        _check_name(chapter.name, name, known)
         value = _typed(chapter.name, name, text, known[name])
         _check_value(chapter, name, value)
         values[name] = _folder(text) if name.startswith(("dataset", "model")) else value
     return values
+
+
+def _check_name(owner: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise CourseError(f"{owner} 没有参数 {name}：可用的有 {'、'.join(known)}。")
 
 
 def _folder(text: str) -> str:
@@ -716,9 +720,8 @@ def finetune(dataset, protocol, model, prefix, pairs, early_stopping, metric, ou
     from textrec_utils.splits import make_split
 
     defaults = vars(finetuning.TwoTowerConfig())
-    unknown = [name for name, _ in pairs if name not in defaults]
-    if unknown:
-        raise CourseError(f"finetune 没有参数 {unknown[0]}：可用的有 {'、'.join(defaults)}。")
+    for name, _ in pairs:
+        _check_name("finetune", name, defaults)
     try:
         config = finetuning.TwoTowerConfig(**{n: _typed("finetune", n, text, defaults[n]) for n, text in pairs})
         parse_metric(metric)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ def save_sentence_transformer(tower: TwoTower, folder: Path | str) -> Path:
     if found.unexpected_keys:
         raise DataError(f"编码器 {tower.model} 里没有训练过的权重 {found.unexpected_keys[0]}：它不是当初训练的那个模型。")
     encoder.tokenizer.model_max_length = config.max_length
+    for old in (*folder.glob("[0-9]*_Dense"), *folder.glob("[0-9]*_Normalize")):  # an earlier tower may have had more layers
+        shutil.rmtree(old)
     with quiet_loading():
         encoder.model.save_pretrained(folder)
         encoder.tokenizer.save_pretrained(folder)

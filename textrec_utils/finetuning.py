@@ -31,6 +31,7 @@ from tqdm import tqdm
 from textrec_utils import losses as losses_module
 from textrec_utils.baselines import HistoryMean, Recommender, history_weights, tfidf_vectors, unit_rows
 from textrec_utils.cache import Cached, Cost, Interrupts, cache_dir, cached_arrays, measure, sha256_of, write_atomic
+from textrec_utils.checkpoints import optimizer_tensors, restore_optimizer
 from textrec_utils.datasets import DataError
 from textrec_utils.encoder import DEFAULT_MODEL, POOLINGS, Encoder, center, has_bf16, whiten
 from textrec_utils.losses import bpr_loss, full_softmax_loss, in_batch_loss, mine_hard_negatives
@@ -328,12 +329,16 @@ def _gather(own: torch.Tensor, share: torch.Tensor, total: int) -> torch.Tensor:
     return full
 
 
+def _in_bf16(config: TwoTowerConfig) -> bool:
+    return config.precision == "bf16" or config.precision == "auto" and has_bf16()
+
+
 class _Features:
     """Item rows -> what the head reads, with gradient into what the rung trains."""
 
     def __init__(self, encoder: Encoder | None, texts: Sequence[str], config: TwoTowerConfig):
         self.encoder, self.rung, self.n, self.chunk = encoder, config.rung, len(texts), config.chunk
-        self.bf16 = config.precision == "bf16" or config.precision == "auto" and has_bf16()
+        self.bf16 = _in_bf16(config)
         # Scaled once by the frozen vectors' own statistics: the head starts from an even cloud.
         if config.features != "encoder":
             scaled = _even(center(lexical_vectors(texts, seed=config.seed)))
@@ -484,14 +489,20 @@ class TwoTower:
         Raises ValueError where the two don't weigh a history alike: one mean of joined vectors would serve neither.
         """
         if self.attention or other.attention or self._user_settings() != other._user_settings():
-            raise ValueError("两座塔的用户向量算法不同（user、history、half_life、profile），不能拼成一座；请用ZScoreBlend融合分数。")
-        joined = np.hstack([np.sqrt(weight) * self.item_vectors, np.sqrt(1 - weight) * other.item_vectors])
+            raise ValueError("两座塔的用户向量算法不同（user、history、half_life、profile、similarity），不能拼成一座；请用ZScoreBlend融合分数。")
+
+        def joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return np.hstack([np.sqrt(weight) * a, np.sqrt(1 - weight) * b]).astype(np.float32)
+
         cost = Cost(self.cost.seconds + other.cost.seconds, max(self.cost.peak_mb, other.cost.peak_mb))
-        return TwoTower(joined.astype(np.float32), self.curve, self.trained + other.trained, cost, self.config)
+        fused = TwoTower(joined(self.item_vectors, other.item_vectors), self.curve, self.trained + other.trained, cost, self.config)
+        if self.config.profile:
+            fused.profile_vectors = joined(self.profile_vectors, other.profile_vectors)
+        return fused
 
     def _user_settings(self) -> tuple:
         c = self.config
-        return c.user, c.history, c.half_life if c.user == "recency" else 0, c.profile
+        return c.user, c.history, c.half_life if c.user == "recency" else 0, c.profile, c.similarity == "dot"
 
     def recommender(self, name: str) -> Recommender:
         """The user tower and the dot product, as `evaluate` takes them."""
@@ -535,7 +546,7 @@ class UserTower(Recommender):
 
 def train_two_tower(
     split: Split, config: TwoTowerConfig = TwoTowerConfig(), model: str = DEFAULT_MODEL, *,
-    prefix: str = "", judge: Callable[[np.ndarray], float] | None = None, patience: int = 0,
+    prefix: str = "", judge: Callable[[TwoTower], float] | None = None, patience: int = 0,
     watch: Callable[[np.ndarray], None] | None = None, log_dir: Path | str | None = None, checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 30.0, device: str = "cpu", progress: bool = True, cache: bool = True,
 ) -> TwoTower:  # fmt: skip
@@ -543,8 +554,8 @@ def train_two_tower(
 
     A run that was killed goes on from its last checkpoint to the same numbers; the file `checkpoint` (by default one beside
     the cached results) is written every `checkpoint_seconds` and removed when the run is done. model: `mini-bert-zh`, a local
-    folder or a Hugging Face name. judge: called with the (items, dim) vectors at each of the curve's ten points, for
-    choosing the number of steps; it must not look at the final test. What its answers depend on beside the vectors it
+    folder or a Hugging Face name. judge: called with the tower as it stands at each of the curve's ten points, for
+    choosing the number of steps; it must not look at the final test. What its answers depend on beside the tower it
     says in an attribute `key`, or the cache would answer for another judge.
     patience: stop after so many points without a better judgement (0: never) and return the best point's vectors.
     watch: called with the curve so far, e.g. `plotting.LiveCurve()`. log_dir: also write TensorBoard logs there.
@@ -563,7 +574,7 @@ def train_two_tower(
     key = {
         "data": split.dataset.checksum(), "split": [split.protocol, split.seed, len(split.train), int(split.train["item"].sum())],
         "encoder": encoder.fingerprint if encoder else "", "prefix": prefix, "judged": getattr(judge, "key", judge is not None),
-        "patience": patience,
+        "patience": patience, "bf16": _in_bf16(config),
         "losses": sha256_of(Path(losses_module.__file__)), **asdict(config),
     }  # fmt: skip
     kept = _Checkpoint(key, checkpoint, checkpoint_seconds) if cache or checkpoint else None
@@ -584,7 +595,10 @@ def train_two_tower(
             arrays = compute()
         done = Cached(arrays, spent)
     cost = Cost(done.cost.seconds + encoding.seconds, max(done.cost.peak_mb, encoding.peak_mb))
-    arrays = done.arrays
+    return _tower_of(done.arrays, cost, config, model, prefix)
+
+
+def _tower_of(arrays: dict[str, np.ndarray], cost: Cost, config: TwoTowerConfig, model: str = DEFAULT_MODEL, prefix: str = "") -> TwoTower:
     return TwoTower(
         arrays["item_vectors"], arrays["curve"], int(arrays["trained"][0]), cost, config,
         {n: a for n, a in arrays.items() if n.startswith(("head.", "encoder.", "scale."))}, arrays.get("profile_vectors"),
@@ -604,8 +618,8 @@ def early_stopping(
 
     inner = split.inner()
 
-    def judge(vectors: np.ndarray) -> float:
-        return evaluate(HistoryMean(vectors, "", normalize=False), inner, [metric]).mean(metric)
+    def judge(tower: TwoTower) -> float:
+        return evaluate(tower.recommender(""), inner, [metric]).mean(metric)
 
     judge.key = metric
     tower = train_two_tower(inner, config, model, judge=judge, patience=patience, **options)
@@ -681,7 +695,6 @@ class _Run:
         if opened:
             slow = {"params": trained, "lr": config.learning_rate / 10}
             self.phases.append((config.encoder_steps, [slow, {"params": opened, "lr": config.encoder_learning_rate}]))
-        self.parameters = trained + opened
         self.cached = GradientCache(self.features, config.chunk, opened)
         # What the head reads, for every item. While an encoder learns, only a step's rows are encoded anew, with
         # gradient; the other rows are a few steps old, which is harmless, since an encoder moves slowly.
@@ -774,7 +787,7 @@ class _Run:
         row = [self.done, float(np.mean(self.losses))]
         self.losses.clear()
         if self.judge is not None:
-            row.append(float(self.judge(self._vectors().cpu().numpy())))
+            row.append(float(self.judge(_tower_of(self._towers_now(), Cost(), self.config))))
         self.curve.append(row)
         if self.patience and row[2] >= max(r[2] for r in self.curve):
             self.best = {n: p.detach().clone() for n, p in self._trained().items()}
@@ -802,28 +815,28 @@ class _Run:
             parameter.copy_(tensors[name])
 
     @torch.no_grad()
-    def _vectors(self) -> torch.Tensor:
-        """(items, dim): the whole catalogue by the towers as they stand, dropout off."""
+    def _towers_now(self) -> dict[str, np.ndarray]:
+        """Item vectors and all that the user tower needs, by the towers as they stand, dropout off."""
         self.towers.eval()
-        return self.towers.head(self.table)
-
-    @torch.no_grad()
-    def _result(self) -> dict[str, np.ndarray]:
-        if len(self.phases) > 1:
-            self.table = self.features.all().to(self.table.device)
-        vectors = self._vectors()
+        vectors = self.towers.head(self.table)
         arrays = {"item_vectors": vectors, "trained": torch.tensor([sum(p.numel() for p in self._reached())])}
-        arrays |= {f"head.{n}": p for n, p in self.towers.head.named_parameters()}
-        if self.config.features == "encoder":
-            arrays |= {"scale.mean": self.features.mean, "scale.basis": self.features.basis}
-            arrays |= {f"encoder.{n}": p for n, p in self.features.merged().items()}
         if self.config.user == "attention":
             arrays |= {"attention": vectors @ self.towers.query, "recency": self.towers.recency[None]}
         if self.towers.profile_map is not None:
             told = self.towers.profile_map(self.towers.profiles)
             arrays["profile_vectors"] = F.normalize(told, dim=1) if self.towers.head.unit else told
         width = 2 if self.judge is None else 3
-        return {n: t.detach().cpu().numpy() for n, t in arrays.items()} | {"curve": np.array(self.curve).reshape(-1, width)}
+        return {n: t.cpu().numpy() for n, t in arrays.items()} | {"curve": np.array(self.curve).reshape(-1, width)}
+
+    @torch.no_grad()
+    def _result(self) -> dict[str, np.ndarray]:
+        if len(self.phases) > 1:
+            self.table = self.features.all().to(self.table.device)
+        weights = {f"head.{n}": p for n, p in self.towers.head.named_parameters()}
+        if self.config.features == "encoder":
+            weights |= {"scale.mean": self.features.mean, "scale.basis": self.features.basis}
+            weights |= {f"encoder.{n}": p for n, p in self.features.merged().items()}
+        return self._towers_now() | {n: t.detach().cpu().numpy() for n, t in weights.items()}
 
     def _reached(self) -> list[nn.Parameter]:
         """The parameters that had a step: a run that ended early may never have come to the encoder."""
@@ -832,10 +845,7 @@ class _Run:
     # ---- going on after a kill
 
     def _save(self) -> None:
-        tensors: dict[str, torch.Tensor] = dict(self._trained())
-        for number, parameter in enumerate(self.parameters):
-            for name, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
+        tensors: dict[str, torch.Tensor] = self._trained() | optimizer_tensors(self.optimizer)
         tensors |= {f"best.{n}": t for n, t in self.best.items()}
         tensors |= {"table": self.table, "random": torch.get_rng_state()} | self.batches.state()
         state = {
@@ -854,10 +864,7 @@ class _Run:
         self._enter_phase()  # the phase that the last step belonged to
         self.done = state["done"]
         self._set_trained(tensors)
-        for number, parameter in enumerate(self.parameters):
-            names = ("step", "exp_avg", "exp_avg_sq")
-            if f"optimizer.{number}.step" in tensors:
-                self.optimizer.state[parameter] = {n: tensors[f"optimizer.{number}.{n}"].to(parameter.device if n != "step" else "cpu") for n in names}
+        restore_optimizer(self.optimizer, tensors)
         self.best = {n[5:]: t.to(self.table.device) for n, t in tensors.items() if n.startswith("best.")}
         self.table = tensors["table"].to(self.table.device)
         self.batches.restore(tensors, state["queue"])

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from textrec_utils.baselines import unit_rows
 from textrec_utils.cache import Interrupts, cache_dir, sha256_of, write_atomic
+from textrec_utils.checkpoints import optimizer_tensors, restore_optimizer
 from textrec_utils.corpora import checked_file, read_corpus, read_pairs
 from textrec_utils.datasets import DataError
 from textrec_utils.encoder import Encoder, has_bf16, pool_mean, quiet_loading, weights_checksum
@@ -514,11 +515,7 @@ class Pretraining:
         with safe_open(self._checkpoint, "pt") as f:
             tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a dict
         self.model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model.")}, strict=False)
-        for number, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
-            if f"optimizer.{number}.step" in tensors:  # a part that no loss has used yet has no state
-                self.optimizer.state[parameter] = {
-                    name: tensors[f"optimizer.{number}.{name}"].to(self.device) for name in ("step", "exp_avg", "exp_avg_sq")
-                }
+        restore_optimizer(self.optimizer, tensors)
         self.step, self.seconds, self.curve = meta["step"], meta["seconds"], meta["curve"]
 
     def _key(self) -> str:
@@ -556,10 +553,7 @@ class Pretraining:
     def save_checkpoint(self) -> None:
         from safetensors.torch import save
 
-        tensors = {f"model.{name}": tensor for name, tensor in self._weights().items()}
-        for number, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
-            for name, value in self.optimizer.state[parameter].items():
-                tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value).cpu()
+        tensors = {f"model.{name}": tensor for name, tensor in self._weights().items()} | optimizer_tensors(self.optimizer)
         meta = {"key": self._key(), "data": self.data, "step": self.step, "seconds": self.seconds, "curve": self.curve}
         write_atomic(self._checkpoint, save(tensors, {"run": json.dumps(meta)}))
 
