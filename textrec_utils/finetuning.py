@@ -47,6 +47,7 @@ QUESTIONS = ("hidden", "cut")
 PRECISIONS = ("float32", "bf16", "auto")
 MEANING_SCALE = 0.5  # of the encoder's vector beside the lexical one, chosen on validation splits of movielens-zh
 CURVE_POINTS = 10
+CPU_PASS = 32  # texts that go through the encoder at once on a CPU: with more, the layers' outputs leave its caches (half the speed at 256)
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class TwoTowerConfig:
     stop: end after so many updates of the schedule (0: all of them); `early_stopping` fills it in.
     users: users a step (`full`). pairs: (user, liked item) pairs a step (`in_batch`, `bpr`).
     items: item texts encoded with gradient a step, at most (not for rung `head`, where all items have gradient).
-    chunk: texts encoded at once; with more than these a step, gradients are cached (Gao et al. 2021), so that memory
-        grows with the chunk and not with the step. accumulate: batches whose gradients are added for one update.
+    chunk: texts whose intermediate results are held at once; with more than these a step, gradients are cached (Gao et
+        al. 2021), so that memory grows with the chunk and not with the step. accumulate: batches whose gradients are added for one update.
     precision: of the encoder's passes with gradient: `float32`, `bf16`, or `auto`, bf16 where the processor has it.
     With several processes all counts are for one step of all of them together.
     """
@@ -337,7 +338,8 @@ class _Features:
     """Item rows -> what the head reads, with gradient into what the rung trains."""
 
     def __init__(self, encoder: Encoder | None, texts: Sequence[str], config: TwoTowerConfig):
-        self.encoder, self.rung, self.n, self.chunk = encoder, config.rung, len(texts), config.chunk
+        self.encoder, self.rung, self.n = encoder, config.rung, len(texts)
+        self.at_once = min(config.chunk, CPU_PASS) if encoder is None or encoder.device == "cpu" else config.chunk
         self.bf16 = _in_bf16(config)
         # Scaled once by the frozen vectors' own statistics: the head starts from an even cloud.
         if config.features != "encoder":
@@ -400,9 +402,9 @@ class _Features:
         return ids.to(self.encoder.device), mask.long().to(self.encoder.device)
 
     def _by_length(self, rows: torch.Tensor) -> list[torch.Tensor]:
-        """Places in `rows`, in chunks of texts that are about as long as each other: little padding."""
+        """Places in `rows`, for passes of texts that are about as long as each other: little padding."""
         lengths = torch.tensor([len(self.tokens[r]) for r in rows.tolist()])
-        return list(torch.argsort(lengths, descending=True, stable=True).split(self.chunk))
+        return list(torch.argsort(lengths, descending=True, stable=True).split(self.at_once))
 
     def _hidden_below(self) -> list[torch.Tensor]:
         """Each item's input of the last layer, computed once: the layers below are frozen."""
@@ -427,7 +429,7 @@ class _Features:
         return table
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        """(rows, width), in chunks by length."""
+        """(rows, width), in passes by length."""
         places = self._by_length(rows)
         made = torch.cat([self._encode(rows[part]) for part in places])
         back = torch.empty(len(rows), dtype=torch.long)
