@@ -45,7 +45,10 @@ class PairClassifier:
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else nullcontext()
 
     def fit(self, split: Split, progress: bool = False) -> "PairClassifier":
-        """Train on `pairs` texts: liked items, and as many unseen ones drawn by popularity."""
+        """Train on at most `pairs` texts: liked items, and others drawn by popularity, of which the user's liked ones are dropped.
+
+        Afterwards `losses` holds each step's loss and `liked_share` the share of liked pairs.
+        """
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         torch.manual_seed(self.seed)
@@ -55,6 +58,7 @@ class PairClassifier:
             self.model = load_pretrained(self.model_name, AutoModelForSequenceClassification, num_labels=2)
         self._split = split
         users, items, labels = self._sample(rng)
+        self.liked_share = float(labels.mean())
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.learning_rate)
         self.losses: list[float] = []
         self.model.train()
