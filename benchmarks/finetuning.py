@@ -29,12 +29,13 @@ from textrec_utils.finetuning import GradientCache, TwoTowerConfig, _Features, t
 from textrec_utils.losses import in_batch_loss
 from textrec_utils.splits import make_split
 
-BATCHES, TEMPERATURE = (32, 256), 0.05
+TEMPERATURE = 0.05
+BATCHES = {32: (2, 8, 2), 256: (1, 2, 1)}  # pairs: few steps, many steps, rounds
 
 
 def per_step(run, batch: int) -> float:
     """Seconds a step: what many steps take more than few, so that loading and closing don't count."""
-    few, many = (2, 8) if batch < 100 else (1, 2)
+    few, many, _ = BATCHES[batch]
     seconds = []
     for steps in (few, many):
         started = time.perf_counter()
@@ -91,7 +92,7 @@ def speed() -> None:
     Encoder(DEFAULT_MODEL).encode(list(split.dataset.items["text"]))  # both start from loaded, cached vectors
     for batch, precision in itertools.product(BATCHES, ("float32", *(["bf16"] if has_bf16() else []))):
         own, other = [], []
-        for _ in range(2 if batch < 100 else 1):  # in turn, so that a busy moment hits both
+        for _ in range(BATCHES[batch][2]):  # in turn, so that a busy moment hits both
             own.append(per_step(ours(split, precision, batch), batch))
             other.append(per_step(theirs(split, precision, batch), batch))
         ratios = ", ".join(f"{b / a:.2f}" for a, b in zip(own, other))

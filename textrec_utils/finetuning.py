@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -81,7 +81,8 @@ class TwoTowerConfig:
     users: users a step (`full`). pairs: (user, liked item) pairs a step (`in_batch`, `bpr`).
     items: item texts encoded with gradient a step, at most (not for rung `head`, where all items have gradient).
     chunk: texts whose intermediate results are held at once; with more than these a step, gradients are cached (Gao et
-        al. 2021), so that memory grows with the chunk and not with the step. accumulate: batches whose gradients are added for one update.
+        al. 2021), so that memory grows with the chunk and not with the step.
+    accumulate: batches whose gradients are added for one update.
     precision: of the encoder's passes with gradient: `float32`, `bf16`, or `auto`, bf16 where the processor has it.
     With several processes all counts are for one step of all of them together.
     """
@@ -141,8 +142,10 @@ class TwoTowerConfig:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} 至少是 {least}，得到 {getattr(self, name)}。")
         for name in ("temperature", "half_life", "meaning", "learning_rate", "encoder_learning_rate"):
-            if not 0 <= getattr(self, name) < float("inf") or name in ("temperature", "half_life", "meaning") and not getattr(self, name):
-                raise ValueError(f"{name} 应是正数，得到 {getattr(self, name)}。")
+            value = getattr(self, name)
+            allowed = value > 0 or value == 0 and name.endswith("learning_rate")  # at rate 0 a part stays as it is
+            if not (allowed and value < float("inf")):
+                raise ValueError(f"{name} 应是正数，得到 {value}。")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout 是一个比例，从 0 到 1（不含 1），得到 {self.dropout}。")
         if not 0 < self.history_dropout < 1:
@@ -339,7 +342,6 @@ class _Features:
 
     def __init__(self, encoder: Encoder | None, texts: Sequence[str], config: TwoTowerConfig):
         self.encoder, self.rung, self.n = encoder, config.rung, len(texts)
-        self.at_once = min(config.chunk, CPU_PASS) if encoder is None or encoder.device == "cpu" else config.chunk
         self.bf16 = _in_bf16(config)
         # Scaled once by the frozen vectors' own statistics: the head starts from an even cloud.
         if config.features != "encoder":
@@ -355,6 +357,7 @@ class _Features:
         self.frozen = torch.from_numpy(scaled)
         if self.rung == "head":
             return
+        self.at_once = min(config.chunk, CPU_PASS) if encoder.device == "cpu" else config.chunk
         self._open(config)
         names = [encoder.prefix + t for t in texts]
         self.tokens = [torch.tensor(ids) for ids in encoder.tokenizer(names, truncation=True, max_length=encoder.max_length)["input_ids"]]
@@ -440,7 +443,7 @@ class _Features:
         rows = rows.tolist()
         ids, mask = self._batch(rows)
         kind = self.encoder.device.split(":")[0]
-        with torch.autocast(kind, dtype=torch.bfloat16) if self.bf16 else nullcontext():
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bf16):
             if self.rung == "last_layer":
                 states = nn.utils.rnn.pad_sequence([self.below[r] for r in rows], batch_first=True).float().to(mask.device)
                 out = self.layer(states, (1.0 - mask[:, None, None].float()) * torch.finfo(torch.float32).min)
@@ -699,7 +702,7 @@ class _Run:
             self.phases.append((config.encoder_steps, [slow, {"params": opened, "lr": config.encoder_learning_rate}]))
         self.cached = GradientCache(self.features, config.chunk, opened)
         # What the head reads, for every item. While an encoder learns, only a step's rows are encoded anew, with
-        # gradient; the other rows are a few steps old, which is harmless, since an encoder moves slowly.
+        # gradient; the other rows are as they were at their last turn, the worse an approximation the farther the encoder moves.
         self.table = self.features.frozen.clone().to(device)
         self.total = sum(steps for steps, _ in self.phases)
         self.last = min(config.stop or self.total, self.total)
@@ -807,7 +810,7 @@ class _Run:
         return min(late, len(values) - 1 - int(np.argmax(values))) >= self.patience
 
     def _trained(self) -> dict[str, nn.Parameter]:
-        """All that is trained, by names that a file can hold, in the optimizer's order."""
+        """All that is trained, by names that a file can hold."""
         towers = {f"towers.{n}": p for n, p in self.towers.named_parameters()}
         return towers | {f"encoder.{n}": p for n, p in self.features.named_parameters().items()}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -42,7 +41,7 @@ class PairClassifier:
         self.bf16 = has_bf16() if bf16 is None else bf16
 
     def _autocast(self):
-        return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else nullcontext()
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16)
 
     def fit(self, split: Split, progress: bool = False) -> "PairClassifier":
         """Train on at most `pairs` texts: liked items, and others drawn by popularity, of which the user's liked ones are dropped.
