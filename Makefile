@@ -6,13 +6,19 @@ else
 BIN := .venv/bin
 endif
 
-.PHONY: report test lab doctor clean
+.PHONY: report test test-data lint lab doctor clean
 
 report: .venv/ready  ## run the whole course to build/report/index.html
 	$(BIN)/textrec run
 
 test: .venv/ready  ## all tests, then every notebook's outputs
 	$(BIN)/textrec test
+
+test-data: .venv/ready  ## what needs other data sets than the default one (see README: TEXTREC_MIRROR)
+	$(BIN)/textrec test --data
+
+lint: .venv/ready  ## style of the package, tests and benchmarks
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 lab: .venv/ready  ## open the course in JupyterLab
 	$(BIN)/textrec lab

@@ -1,10 +1,11 @@
-"""Our trainer beside sentence-transformers': seconds a step, and memory of a batch of 4,096 pairs with cached gradients.
+"""Our trainer beside sentence-transformers': seconds a step, and memory of 4,096 pairs with cached gradients.
 
     pip install -e ".[bench]"
     python benchmarks/finetuning.py [speed | memory]
 
 speed: same model, same pairs of films, same loss (in-batch softmax over cosines / .05), texts cut at 128 tokens, in
-batches of 32 and of 256 pairs. The more pairs, the more often a popular film comes twice; we encode it once, they each time.
+batches of 32 and of 256 pairs. The more pairs, the more often a popular film comes twice; we encode it once, they each
+time.
 memory: 4,096 pairs of sentences from the film texts; the loss is compared with one pass over all 8,192 texts at once.
 """
 
@@ -22,10 +23,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from textrec_utils.cache import measure
+from textrec_utils.core import measure
 from textrec_utils.datasets import load_dataset
 from textrec_utils.encoder import DEFAULT_MODEL, Encoder, find_model, has_bf16
-from textrec_utils.finetuning import GradientCache, TwoTowerConfig, _Features, train_two_tower
+from textrec_utils.finetuning import GradientCache, TwoTowerConfig, train_two_tower
+from textrec_utils.finetuning.features import Features, Material
 from textrec_utils.losses import in_batch_loss
 from textrec_utils.splits import make_split
 
@@ -71,16 +73,21 @@ def theirs(split, precision: str, batch: int):
     pairs = np.random.default_rng(0).permutation(pairs)
 
     def run(steps: int) -> None:
-        # The checkpoint lies in float16 to be small; trained in that on a CPU, their side would be slow for no fault of theirs.
+        # The weights lie in float16 to be small; trained in that on a CPU, theirs would be slow for no fault of theirs.
         model = SentenceTransformer(find_model(DEFAULT_MODEL), device="cpu", model_kwargs={"dtype": torch.float32})
         model.max_seq_length = 128
-        data = Dataset.from_dict({"anchor": texts[pairs[: steps * batch, 0]], "positive": texts[pairs[: steps * batch, 1]]})
+        data = Dataset.from_dict(
+            {"anchor": texts[pairs[: steps * batch, 0]], "positive": texts[pairs[: steps * batch, 1]]}
+        )
         with tempfile.TemporaryDirectory() as folder:
             arguments = SentenceTransformerTrainingArguments(
-                folder, per_device_train_batch_size=batch, max_steps=steps, learning_rate=1e-4, use_cpu=True, bf16=precision == "bf16",
+                folder, per_device_train_batch_size=batch, max_steps=steps, learning_rate=1e-4, use_cpu=True,
+                bf16=precision == "bf16",
                 save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True,
             )  # fmt: skip
-            trainer = SentenceTransformerTrainer(model, arguments, data, loss=MultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE))
+            trainer = SentenceTransformerTrainer(
+                model, arguments, data, loss=MultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE)
+            )
             with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it reports each run at length
                 trainer.train()
 
@@ -97,8 +104,10 @@ def speed() -> None:
             other.append(per_step(theirs(split, precision, batch), batch))
         ratios = ", ".join(f"{b / a:.2f}" for a, b in zip(own, other))
         print(
-            f"{batch} pairs, {precision}: ours {np.median(own) * 1000:.0f} ms a step, sentence-transformers {np.median(other) * 1000:.0f} ms, "
-            f"ratio {np.median(other) / np.median(own):.2f} (runs: {ratios}), {torch.get_num_threads()} threads", flush=True,
+            f"{batch} pairs, {precision}: ours {np.median(own) * 1000:.0f} ms a step, "
+            f"sentence-transformers {np.median(other) * 1000:.0f} ms, "
+            f"ratio {np.median(other) / np.median(own):.2f} (runs: {ratios}), "
+            f"{torch.get_num_threads()} threads", flush=True,
         )  # fmt: skip
 
 
@@ -116,7 +125,8 @@ def sentence_pairs(count: int) -> list[str]:
 def memory(count: int = 4096, chunk: int = 64) -> None:
     texts = sentence_pairs(count)
     encoder = Encoder(DEFAULT_MODEL)
-    features = _Features(encoder, texts, TwoTowerConfig(rung="whole", chunk=chunk, precision="float32"))
+    material = Material(texts, encoder, encoder.encode(texts))
+    features = Features(material, TwoTowerConfig(rung="whole", chunk=chunk, precision="float32"))
     nothing, target = torch.zeros(count, count, dtype=torch.bool), torch.arange(count)
 
     def loss_of(vectors: torch.Tensor) -> torch.Tensor:
@@ -129,13 +139,19 @@ def memory(count: int = 4096, chunk: int = 64) -> None:
         loss.backward()
         cached.backward()
     norm = torch.sqrt(sum((p.grad**2).sum() for p in features.named_parameters().values()))
-    print(f"{count:,} pairs, gradients cached, chunks of {chunk}: {cost.seconds:.1f} s, peak +{cost.peak_mb:.0f} MB, loss {loss:.6f}, gradient norm {norm:.5f}")
-    ids, mask = features._batch(range(2 * count))
+    print(
+        f"{count:,} pairs, gradients cached, chunks of {chunk}: {cost.seconds:.1f} s, peak +{cost.peak_mb:.0f} MB, "
+        f"loss {loss:.6f}, gradient norm {norm:.5f}"
+    )
+    ids, mask = features.batch(range(2 * count))
     with measure() as cost, torch.no_grad():
         hidden = encoder.model(input_ids=ids, attention_mask=mask).last_hidden_state
         pooled = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         plain = loss_of((pooled - features.mean) @ features.basis)
-    print(f"all {2 * count:,} texts in one pass, without gradient: {cost.seconds:.1f} s, peak +{cost.peak_mb:.0f} MB, loss {plain:.6f}")
+    print(
+        f"all {2 * count:,} texts in one pass, without gradient: {cost.seconds:.1f} s, "
+        f"peak +{cost.peak_mb:.0f} MB, loss {plain:.6f}"
+    )
     assert abs(loss.item() - plain.item()) < 1e-4
 
 

@@ -11,7 +11,7 @@ import time
 import numpy as np
 from scipy import sparse
 
-from textrec_utils.cache import measure
+from textrec_utils.core import measure
 from textrec_utils.evaluation import per_user
 from textrec_utils.ranking import blocks, top_k
 
@@ -25,7 +25,8 @@ def lists_and_truth(users: int, items: int, k: int, seed: int = 0) -> tuple[np.n
     ranked = np.concatenate([top_k(part @ item.T, k) for part in blocks(user, 1024)])
     rows = np.repeat(np.arange(users), 10)
     # Half of what is relevant comes from the list itself, else random lists would have no hits to count.
-    columns = np.where(rng.random(users * 10) < 0.5, ranked[rows, rng.integers(0, k, users * 10)], rng.integers(0, items, users * 10))
+    listed, any_ = ranked[rows, rng.integers(0, k, users * 10)], rng.integers(0, items, users * 10)
+    columns = np.where(rng.random(users * 10) < 0.5, listed, any_)
     truth = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(users, items))
     truth.data[:] = 1
     return ranked, truth

@@ -1,6 +1,6 @@
 """Made tests/rectools_figures.json. RecTools 0.19 wants numpy < 2, so run it once in a venv of its own:
 
-    python -m venv rt && rt/bin/pip install rectools==0.19.0 scipy && rt/bin/python tests/make_rectools_figures.py
+python -m venv rt && rt/bin/pip install rectools==0.19.0 scipy && rt/bin/python tests/make_rectools_figures.py
 """
 
 import json

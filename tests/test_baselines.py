@@ -1,4 +1,4 @@
-"""Baselines against hand-computed values and against the formulas of their papers."""
+"""Baselines against values computed by hand, the problems that they solve, and published figures."""
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from textrec_utils.baselines import (
     tfidf_vectors,
     unit_rows,
 )  # fmt: skip
+from textrec_utils.core import TooLittleData
 from textrec_utils.datasets import Dataset
 from textrec_utils.evaluation import evaluate
 from textrec_utils.splits import Split, make_split
@@ -23,26 +24,26 @@ from textrec_utils.splits import Split, make_split
 
 @pytest.fixture(scope="module")
 def tiny():
-    """Five users, four items; user e reads a, then b (the test)."""
+    """Five users, four items; the last like of each is the test. Training: a x, b xy, c y, d z, e x."""
     likes = {"a": "xy", "b": "xyz", "c": "yz", "d": "zw", "e": "xz"}
     rows = [(u, i, t) for u, items in likes.items() for t, i in enumerate(items)]
     interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).assign(value=1.0)
-    items = pd.DataFrame({"item_id": list("xyzw"), "title": list("xyzw"), "text": ["红苹果", "红苹果汁", "蓝天", "蓝天白云"]})
+    texts = ["红苹果", "红苹果汁", "蓝天", "蓝天白云"]
+    items = pd.DataFrame({"item_id": list("xyzw"), "title": list("xyzw"), "text": texts})
     users = pd.DataFrame({"user_id": list("abcde"), "text": ""})
     return make_split(Dataset("tiny", items, users, interactions, "", ""), "leave_last_out")
 
 
 def test_popularity_counts(tiny):
-    assert (Popularity().fit(tiny).score(np.array([0, 1])) == tiny.train_matrix.toarray().sum(0)).all()
+    assert Popularity().fit(tiny).score(np.array([0, 1])).tolist() == [[3, 2, 1, 0]] * 2
 
 
 def test_itemknn_by_hand(tiny):
-    x = tiny.train_matrix.toarray()
-    size = np.sqrt(x.sum(0))
-    cosine = (x.T @ x) / np.maximum(np.outer(size, size), 1e-9)
-    np.fill_diagonal(cosine, 0)
-    everyone = np.arange(5)
-    assert ItemKNN(neighbours=4).fit(tiny).score(everyone) == pytest.approx(x @ cosine, abs=1e-6)
+    """Only x and y have a reader in common: one, of three and two; 1 / √6, and with shrink 1 / (√6 + 2)."""
+    for shrink, c in ((0.0, 0.408248), (2.0, 0.224745)):
+        scores = ItemKNN(neighbours=4, shrink=shrink).fit(tiny).score(np.arange(5))
+        expected = [[0, c, 0, 0], [c, c, 0, 0], [c, 0, 0, 0], [0, 0, 0, 0], [0, c, 0, 0]]
+        assert scores == pytest.approx(np.array(expected), abs=1e-5)
 
 
 def test_itemknn_keeps_the_nearest(leave_last_out):
@@ -76,17 +77,17 @@ def test_random_is_seeded_by_user(leave_last_out):
 def test_history_mean(tiny):
     vectors = np.eye(4, dtype=np.float32)
     scores = HistoryMean(vectors, "x").fit(tiny).score(np.arange(5))
-    assert scores == pytest.approx(history_weights(tiny).toarray())
-    dense = np.random.default_rng(0).standard_normal((4, 3))
-    centred = HistoryMean(dense, "x", center=True)
-    assert centred._vectors == pytest.approx(unit_rows(dense - dense.mean(0)))
+    assert scores.tolist() == [[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0]]
+    around = np.array([[3.0, 1], [1, 3], [3, 3], [1, 1]])  # less their mean (2, 2): the corners of a square
+    assert HistoryMean(around, "x", center=True).fit(tiny).score(np.array([0]))[0] == pytest.approx([1, -1, 0, 0])
 
 
 def test_half_life_prefers_the_newest(leave_last_out):
     user = leave_last_out.test_users[0]
     history = leave_last_out.histories[user]
     weights = history_weights(leave_last_out, half_life=2.0)[user].toarray().ravel()
-    assert weights[history[-1]] == pytest.approx(2 * weights[history[-3]], rel=1e-5) and weights.sum() == pytest.approx(1, abs=1e-5)
+    assert weights[history[-1]] == pytest.approx(2 * weights[history[-3]], rel=1e-5)
+    assert weights.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_tfidf_by_words_and_characters(tiny):
@@ -118,6 +119,8 @@ def test_bpr_with_a_user_who_liked_everything(tiny):
     rows = pd.DataFrame({"user": 0, "item": range(4), "timestamp": 0, "value": 1.0})
     split = replace(tiny, train=pd.concat([tiny.train[tiny.train["user"] != 0], rows], ignore_index=True))
     assert np.isfinite(BPR(factors=4, epochs=2).fit(split).score(np.array([0, 1]))).all()
+    with pytest.raises(TooLittleData, match="人人喜欢每一件"):
+        BPR().fit(replace(tiny, train=rows))
 
 
 def ratings_split(dataset, parts, seed=0):
@@ -152,7 +155,8 @@ def test_bpr_reaches_recommenders_published_figures(movielens):
     Theirs is cornac's BPR with item biases and 200 factors; MAP there divides by |R|.
     """
     split = ratings_split(movielens, (0.75, 0.25))([0], 1)
-    users = evaluate(BPR(learning_rate=2e-3, epochs=40, regularization=1e-3), split, ["recall@10", "precision@10", "ndcg@10", "map@10"]).users
+    model = BPR(learning_rate=2e-3, epochs=40, regularization=1e-3)
+    users = evaluate(model, split, ["recall@10", "precision@10", "ndcg@10", "map@10"]).users
     size = np.diff(split.test_matrix[split.test_users].indptr)
     assert users["recall@10"].mean() == pytest.approx(0.2125, abs=0.02)
     assert users["precision@10"].mean() == pytest.approx(0.3882, abs=0.025)

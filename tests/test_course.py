@@ -1,79 +1,121 @@
-"""The runner and the command line: parameters checked first, failures told, nothing lost."""
+"""The runner: parameters checked first, failures told, nothing lost, nothing stale."""
 
-import errno
+import importlib.metadata
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
+import shutil
 from pathlib import Path
 
-import nbformat
 import pandas as pd
 import pytest
-from bs4 import BeautifulSoup
 from click.testing import CliRunner
 
-from textrec_utils import course
-from textrec_utils.cache import atomic_path
-from textrec_utils.course import Chapter, CourseError, check_parameters, main
+from tests.small_course import REPORT_PARAMETERS, notebook
+from textrec_utils.cli import main
+from textrec_utils.core.files import atomic_path
+from textrec_utils.core.paths import notebooks_dir
+from textrec_utils.course import Chapter, CourseError, build_index, check_parameters, find_chapter, runner, slug_of
+from textrec_utils.course.index import read_state
 
 
-def notebook(path: Path, *sources: str, parameters: str = 'word = "好"\nk = 10\nseed = 0\nrate = 0.5\nfast = True\nks = [5, 10]') -> None:
-    cells = [nbformat.v4.new_markdown_cell("# 测试章\n公式 $a_i^2$ 和\n\n$$\\sum_{r=1}^{k} \\frac{1}{r}$$\n\n```mermaid\nflowchart LR\n a-->b\n```\n\n[下一章](01_next.ipynb)")]
-    cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-    cells += [nbformat.v4.new_code_cell(s) for s in sources]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-
-
-@pytest.fixture
-def small_course(tmp_path, monkeypatch):
-    """A course of two chapters and a report in a folder of its own."""
-    notebooks = tmp_path / "notebooks"
-    notebook(notebooks / "00_first.ipynb", "print(word, k)")
-    notebook(notebooks / "01_next.ipynb", "print('第二章')")
-    notebook(
-        notebooks / "report.ipynb",
-        "from pathlib import Path\nimport pandas as pd\npd.DataFrame([dict(dataset=Path(dataset).name, protocol='p', method='m', metric='recall', k=k, value=.5, low=.4, high=.6, users=90, seconds=1.0, peak_mb=2.0, parameters='{}', seed=0)]).to_csv(metrics_csv, index=False)",
-        parameters='dataset = "movielens-zh"\nk = 10\nmetrics_csv = ""',
-    )
-    monkeypatch.setattr(course, "NOTEBOOKS", notebooks)
-    monkeypatch.setenv("TEXTREC_BUILD", str(tmp_path / "build"))
-    return tmp_path
+def run(*words: str):
+    return CliRunner().invoke(main, list(words))
 
 
 def test_run_all_then_skip_then_rerun_what_changed(small_course):
-    runner = CliRunner()
-    first = runner.invoke(main, ["run"])
+    first = run("run")
     assert first.exit_code == 0, first.output
     report = small_course / "build" / "report"
     index = (report / "index.html").read_text(encoding="utf-8")
     assert all(name in index for name in ("00_first.html", "01_next.html", "report.html", "0.5000"))
     assert list(pd.read_csv(report / "metrics.csv")["method"]) == ["m"]
-    again = runner.invoke(main, ["run"])
+    again = run("run")
     assert again.output.count("未变") == 3
     notebook(small_course / "notebooks" / "01_next.ipynb", "print('改过')")
-    third = runner.invoke(main, ["run"])
+    third = run("run")
     assert third.output.count("未变") == 2 and "改过" in (report / "01_next.html").read_text(encoding="utf-8")
     (report / "00_first.html").write_text("damaged", encoding="utf-8")
-    assert runner.invoke(main, ["run"]).output.count("未变") == 2
+    assert run("run").output.count("未变") == 2
 
 
-def test_pages_need_no_network(small_course):
-    assert CliRunner().invoke(main, ["run", "0"]).exit_code == 0
-    page = (small_course / "build" / "report" / "00_first.html").read_text(encoding="utf-8")
-    assert "<math" in page and "$" not in page.split("<main>")[1]
-    assert 'src="http' not in page and "cdn" not in page.lower() and 'import("' not in page
-    assert (small_course / "build" / "report" / "assets" / "mermaid.tiny.js").stat().st_size > 1_000_000
-    assert 'class="mermaid"' in page or "mermaid" in page.split("<main>")[1]
-    assert 'href="01_next.html"' in page and 'href="index.html"' in page
+# ---------------------------------------------------------------- what "unchanged" means
+
+
+def test_a_deleted_page_of_answers_or_table_of_metrics_comes_back(small_course):
+    notebook(small_course / "notebooks" / "solutions" / "00_first.ipynb", "1")
+    report = small_course / "build" / "report"
+    assert run("run", "0", "report").exit_code == 0
+    for path in (report / "solutions-00_first.html", report / "metrics" / "report.csv"):
+        path.unlink()
+        assert run("run", "0", "report").output.count("未变") == 1 and path.exists()
+    notebook(small_course / "notebooks" / "solutions" / "00_first.ipynb", "print('另一种答案')")
+    assert "未变" not in run("run", "0").output
+    assert "另一种答案" in (report / "solutions-00_first.html").read_text(encoding="utf-8")
+
+
+CHANGES = (
+    "requirements.lock", "textrec_utils/plotting.py", "textrec_utils/core/store.py",
+    "textrec_utils/static/page.html.j2",
+    "data/stopwords.csv", "data/models/mini/model.safetensors", "shop/items.csv", "shop/deeper/users.csv",
+    "encoder/model.safetensors", "notebooks/solutions/00_first.ipynb",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+def test_the_fingerprint_covers(small_course, monkeypatch, changed):
+    for name in CHANGES:
+        (small_course / name).parent.mkdir(parents=True, exist_ok=True)
+        (small_course / name).write_text("before", encoding="utf-8")
+    module = importlib.import_module("textrec_utils.course.chapters")  # the package has a function of this name
+    monkeypatch.setattr(module, "project_root", lambda: small_course)
+    monkeypatch.setattr(module, "project_data", lambda: small_course / "data")
+    chapter = Chapter(small_course / "notebooks" / "00_first.ipynb")
+    given = {"dataset": str(small_course / "shop"), "model": str(small_course / "encoder")}
+    before = chapter.fingerprint(given)
+    assert chapter.fingerprint(given) == before
+    (small_course / changed).write_text("after it changed", encoding="utf-8")
+    assert chapter.fingerprint(given) != before
+
+
+def test_the_fingerprint_covers_cells_tags_parameters_and_the_mirror(small_course, monkeypatch):
+    path = small_course / "notebooks" / "00_first.ipynb"
+    chapter = Chapter(path)
+    content = chapter.read()
+    content["metadata"]["textrec"] = {"datasets": ["caixin"]}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    monkeypatch.delenv("TEXTREC_MIRROR", raising=False)
+    found = [chapter.fingerprint({}), chapter.fingerprint({"k": 20})]
+    monkeypatch.setenv("TEXTREC_MIRROR", "elsewhere")
+    found.append(chapter.fingerprint({}))
+    content["cells"][2]["metadata"]["tags"] = ["hide-input"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    found.append(chapter.fingerprint({}))
+    content["cells"][2]["source"] = "print(word)"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    found.append(chapter.fingerprint({}))
+    assert len(set(found)) == 5
+
+
+def test_the_fingerprint_covers_every_declared_library_and_the_precision(small_course, monkeypatch):
+    chapter = Chapter(small_course / "notebooks" / "00_first.ipynb")
+    monkeypatch.delenv("TEXTREC_BF16", raising=False)
+    found = {chapter.fingerprint({})}
+    monkeypatch.setenv("TEXTREC_BF16", "0")
+    found.add(chapter.fingerprint({}))
+    version = importlib.metadata.version
+    libraries = ("scipy", "faiss-cpu", "peft", "tokenizers", "matplotlib", "torch")
+    for library in libraries:
+        monkeypatch.setattr(importlib.metadata, "version", lambda n, of=library: "next" if n == of else version(n))
+        found.add(chapter.fingerprint({}))
+    assert len(found) == 2 + len(libraries)
+
+
+# ---------------------------------------------------------------- failures
 
 
 def test_failing_chapter_is_told_and_others_are_kept(small_course):
     notebook(small_course / "notebooks" / "01_next.ipynb", "x = 1", "raise RuntimeError('没有电了')")
-    result = CliRunner().invoke(main, ["run"])
+    result = run("run")
     assert result.exit_code == 2
     assert "第 4 格" in result.output and "RuntimeError: 没有电了" in result.output and "01_next.log" in result.output
     build = small_course / "build"
@@ -82,18 +124,114 @@ def test_failing_chapter_is_told_and_others_are_kept(small_course):
     assert not (build / "notebooks" / "01_next.ipynb").exists()
     # mended, only the failed chapter runs again
     notebook(small_course / "notebooks" / "01_next.ipynb", "x = 1")
-    again = CliRunner().invoke(main, ["run"])
+    again = run("run")
     assert again.exit_code == 0 and again.output.count("未变") == 2
 
 
 def test_a_failure_leaves_the_last_good_page(small_course):
-    CliRunner().invoke(main, ["run", "01"])
+    run("run", "01")
     page = small_course / "build" / "report" / "01_next.html"
     before = page.read_bytes()
     notebook(small_course / "notebooks" / "01_next.ipynb", "1 / 0")
-    assert CliRunner().invoke(main, ["run", "01"]).exit_code == 2
+    assert run("run", "01").exit_code == 2
     assert page.read_bytes() == before
     assert not list((small_course / "build").rglob("*.part*"))
+
+
+def test_a_dead_kernel_is_an_outcome_with_a_log(small_course):
+    notebook(small_course / "notebooks" / "00_first.ipynb", "import os", "os._exit(1)")
+    result = run("run", "0", "1", "-p", "k", "3")  # papermill's own cell isn't counted
+    assert result.exit_code == 2 and "内核中途没了，停在第 4 格" in result.output, result.output
+    assert "[2/2] 01_next-k-3：" in result.output
+    build = small_course / "build"
+    assert "DeadKernelError" in (build / "logs" / "00_first-k-3.log").read_text(encoding="utf-8")
+    assert "内核中途没了" in json.loads((build / "state" / "00_first-k-3.json").read_text(encoding="utf-8"))["error"]
+    assert (build / "report" / "01_next-k-3.html").exists()
+
+
+def test_a_page_that_cannot_be_made_is_an_outcome_with_a_log(small_course, monkeypatch):
+    real = runner.write_page
+
+    def fails_once(notebook, page, name):
+        if page.stem == "00_first":
+            raise RuntimeError("template lost")
+        real(notebook, page, name)
+
+    monkeypatch.setattr(runner, "write_page", fails_once)
+    result = run("run", "0", "1")
+    assert result.exit_code == 2 and "RuntimeError: template lost" in result.output
+    assert "00_first 没有跑完" in result.output
+    assert "fails_once" in (small_course / "build" / "logs" / "00_first.log").read_text(encoding="utf-8")
+    assert (small_course / "build" / "report" / "01_next.html").exists()
+
+
+def test_a_damaged_state_file_means_run_again(small_course):
+    assert run("run", "0").exit_code == 0
+    state = small_course / "build" / "state" / "00_first.json"
+    state.write_text(state.read_text(encoding="utf-8")[:60], encoding="utf-8")  # as a full disk leaves it
+    again = run("run", "0")
+    assert again.exit_code == 0 and "未变" not in again.output, again.output
+    whole = json.loads(state.read_text(encoding="utf-8"))
+    changes = ({"parameters": []}, {"seconds": None}, {"seconds": float("nan")}, {"title": 3}, {"error": None})
+    odd = [json.dumps(whole | change) for change in changes]
+    for damage in ("", "[]", '"a"', '{"seconds": 3', "{}", *odd):
+        state.write_text(damage, encoding="utf-8")
+        assert 'href="00_first.html"' in build_index().read_text(encoding="utf-8")
+        assert read_state(state) == {}
+    (state.parent / "folder.json").mkdir()
+    build_index()
+    state.write_text(odd[1], encoding="utf-8")
+    again = run("run", "0")
+    assert again.exit_code == 0 and "未变" not in again.output, again.output
+
+
+def test_a_damaged_table_of_metrics_does_not_hide_the_others(small_course, capsys):
+    assert run("report").exit_code == 0
+    metrics = small_course / "build" / "report" / "metrics"
+    for damage in ("", "dataset\n", "dataset,k\nmovielens-zh,10\n"):
+        (metrics / "report-other.csv").write_text(damage, encoding="utf-8")
+        build_index()
+        assert "report-other.csv 读不了" in capsys.readouterr().err
+        assert list(pd.read_csv(metrics.parent / "metrics.csv")["report"]) == ["report"]
+
+
+def test_the_index_does_not_cover_up_the_real_error(small_course, monkeypatch):
+    def index():
+        raise RuntimeError("index")
+
+    def kernel(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "build_index", index)
+    monkeypatch.setattr(runner, "run_notebook", kernel)
+    assert run("run", "0").exit_code == 130
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "<<<<<<< HEAD\n{}", "{}", "[]", '{"cells": [3]}', '{"cells": [{"metadata": 1}]}']
+)
+def test_a_notebook_that_is_none_is_named_and_the_others_run(small_course, damage):
+    (small_course / "notebooks" / "00_first.ipynb").write_text(damage, encoding="utf-8")
+    result = run("run", "0", "1")
+    assert result.exit_code == 2 and "notebooks/00_first.ipynb 不是完整的笔记本" in result.output, result.output
+    assert "[2/2] 01_next：" in result.output and "CourseError" not in result.output
+    build = small_course / "build"
+    assert "不是完整的笔记本" in json.loads((build / "state" / "00_first.json").read_text(encoding="utf-8"))["error"]
+    assert "不是完整的笔记本" in (build / "report" / "index.html").read_text(encoding="utf-8")
+    with_parameters = run("run", "0", "-p", "k", "3")  # what it takes can't be known
+    assert with_parameters.exit_code == 2 and "00_first.ipynb 不是完整的笔记本" in with_parameters.output
+
+
+def test_a_cell_without_metadata_is_a_cell(small_course):
+    path = small_course / "notebooks" / "00_first.ipynb"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["cells"][0]["metadata"], content["cells"][2]["metadata"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    chapter = Chapter(path)
+    assert chapter.title == "测试章" and chapter.parameters()["k"] == 10 and len(chapter.fingerprint({})) == 64
+
+
+# ---------------------------------------------------------------- parameters
 
 
 @pytest.mark.parametrize(
@@ -109,6 +247,7 @@ def test_a_failure_leaves_the_last_good_page(small_course):
         ("rate", "nan", "应是有限的数，得到 nan"),
         ("fast", "也许", "应是true 或 false"),
         ("ks", "5,x", "应是用逗号隔开的列表"),
+        ("ks", "5,0", "参数 ks 至少是 1，得到 0"),
     ],
 )
 def test_parameters_are_refused_before_anything_runs(small_course, name, text, message):
@@ -119,191 +258,189 @@ def test_parameters_are_refused_before_anything_runs(small_course, name, text, m
 
 def test_parameters_are_typed(small_course):
     chapter = Chapter(small_course / "notebooks" / "00_first.ipynb")
-    given = check_parameters(chapter, [("word", "3"), ("k", "20"), ("seed", "0"), ("rate", "1"), ("fast", "False"), ("ks", "[1, 2]")])
+    texts = {"word": "3", "k": "20", "seed": "0", "rate": "1", "fast": "False", "ks": "[1, 2]"}
+    given = check_parameters(chapter, texts.items())
     assert given == {"word": "3", "k": 20, "seed": 0, "rate": 1.0, "fast": False, "ks": [1, 2]}
     assert isinstance(given["rate"], float)
+    notebook(chapter.path, parameters="days = (6, 8, 10)")
+    assert check_parameters(chapter, [("days", "(1, 2)")]) == {"days": [1, 2]}
+    notebook(chapter.path, parameters="k = 5 * 2")
+    with pytest.raises(CourseError, match="00_first 的参数一格读不懂"):
+        chapter.parameters()
 
 
-@pytest.mark.parametrize(
-    "name, text, message",
-    [
-        ("budget", "-1", "report 的参数 budget 至少是 0（0 表示协同方法不调参，用默认设置），得到 -1"),
-        ("min_value", "inf", "report 的参数 min_value 应是有限的数"),
-        ("k", "-3", "report 的参数 k 至少是 1"),
-        ("split", "none", "report 的参数 split 应是 auto、leave_last_out、temporal、cold_items、random 之一"),
-        ("profile", "huge", "report 的参数 profile 应是 quick、full 之一"),
-    ],
-)
+REFUSED = [
+    ("budget", "-1", "report 的参数 budget 至少是 0（0 表示协同方法不调参，用默认设置），得到 -1"),
+    ("min_value", "inf", "report 的参数 min_value 应是 auto（数据集自己的阈值）或一个有限的数"),
+    ("k", "-3", "report 的参数 k 至少是 1"),
+    ("split", "none", "report 的参数 split 应是 auto、leave_last_out、temporal、cold_items、random 之一"),
+    ("profile", "huge", "report 的参数 profile 应是 quick、full 之一"),
+    ("metrics_csv", "x.csv", "report 没有参数 metrics_csv"),
+]
+
+
+@pytest.mark.parametrize("name, text, message", REFUSED)
 def test_the_report_refuses_what_makes_no_sense(monkeypatch, name, text, message):
-    monkeypatch.setattr(course, "run_notebook", lambda *a, **k: pytest.fail("a kernel was started"))
+    monkeypatch.setattr(runner, "run_notebook", lambda *a, **k: pytest.fail("a kernel was started"))
     for command in (["report"], ["run", "report"]):
-        result = CliRunner().invoke(main, [*command, "-p", name, text])
+        result = run(*command, "-p", name, text)
         assert result.exit_code == 2 and message in result.output and result.output.count("\n") == 1, result.output
-    assert check_parameters(Chapter(course.NOTEBOOKS / "report.ipynb"), [("budget", "0")]) == {"budget": 0}
+    assert check_parameters(Chapter(notebooks_dir() / "report.ipynb"), [("budget", "0")]) == {"budget": 0}
 
 
 def test_folders_become_absolute_and_names_stay(tmp_path, monkeypatch):
     """Notebooks run in a folder of their own, where a relative path would lead astray."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shop").mkdir()
-    (tmp_path / "caixin").mkdir()
-    report = Chapter(course.NOTEBOOKS / "report.ipynb")
-    assert check_parameters(report, [("dataset", "shop"), ("model", "a/b")]) == {"dataset": str(tmp_path / "shop"), "model": "a/b"}
-    assert check_parameters(report, [("dataset", "caixin")]) == {"dataset": "caixin"}
-    result = CliRunner().invoke(main, ["report", "-p", "dataset", "no-such"])
+    for name in ("caixin", "mini-bert-zh"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}", encoding="utf-8")
+    report = Chapter(notebooks_dir() / "report.ipynb")
+    given = check_parameters(report, [("dataset", "shop"), ("model", "a/b")])
+    assert given == {"dataset": str(tmp_path / "shop"), "model": "a/b"}
+    for name, word in (("dataset", "caixin"), ("model", "mini-bert-zh")):  # what ships is never shadowed
+        assert check_parameters(report, [(name, word)]) == {name: word}
+    for name, word in (("model", "caixin"), ("dataset", "mini-bert-zh"), ("model", "./mini-bert-zh")):
+        assert check_parameters(report, [(name, word)]) == {name: str((tmp_path / word).resolve())}
+    result = run("report", "-p", "dataset", "no-such")
     assert result.exit_code == 2 and "没有数据集 no-such：" in result.output and str(tmp_path) not in result.output
 
 
-def test_command_line_refusals(small_course):
-    runner = CliRunner()
-    for arguments, message in (
-        (["run", "99"], "没有章节"),
-        (["run", "00", "-p", "depth", "3"], "没有参数 depth"),
-        (["report", "-p", "dataset", "no-such"], "没有数据集"),
-        (["report", "-p", "k", "很多"], "应是整数"),
-        (["report", "-p", "k", "0"], "k 至少是 1"),
-        (["report", "-p", "k", "2000"], "k 至多是物品总数 1682"),
-        (["data", "no-such"], "没有数据集"),
-        (["rum"], "没有命令 rum：可用的有"),
-        (["--fast"], "没有选项 --fast"),
-        (["run", "--quick"], "没有选项 --quick；写法见 "),
-        (["data"], "缺少 数据集；写法见 "),
-        (["pretrain", "--out", "x"], "缺少 --corpora；写法见 "),
-        (["report", "-p", "k"], "选项 -p 后面要有名字和值两个词，例如 -p k 20"),
-        (["pretrain", "--out"], "选项 --out 后面要有一个值"),
-        (["doctor", "now"], "多出了 now"),
-    ):
-        result = runner.invoke(main, arguments)
-        assert result.exit_code == 2 and message in result.output, result.output
-        assert "Traceback" not in result.output and result.output.count("\n") <= 2 and result.output.startswith("错误：")
-    assert not (small_course / "build" / "notebooks").exists()
+@pytest.mark.parametrize("word, name", [("3", "03_word2vec"), ("03", "03_word2vec"), ("report", "report")])
+def test_chapters_are_found_by_number_and_name(word, name):
+    assert find_chapter(word).name == name
 
 
-def test_bad_folder_is_refused_by_the_report(small_course, own_folder):
-    (own_folder / "items.csv").write_text("item_id\n1\n", encoding="utf-8")
-    result = CliRunner().invoke(main, ["report", "-p", "dataset", str(own_folder)])
-    assert result.exit_code == 2 and "缺少列 title" in result.output
+@pytest.mark.parametrize("word", ["²", "٣", "99", "", "0"])
+def test_no_such_chapter_is_one_sentence(word):
+    if word == "0":
+        assert find_chapter(word).name == "00_quickstart"
+        return
+    with pytest.raises(CourseError, match="没有章节"):
+        find_chapter(word)
 
 
-def test_one_user_is_refused_before_a_kernel_starts(small_course, own_folder):
-    table = pd.read_csv(own_folder / "interactions.csv")
-    table[table["user_id"] == "u0"].to_csv(own_folder / "interactions.csv", index=False)
-    result = CliRunner().invoke(main, ["report", "-p", "dataset", str(own_folder)])
-    assert result.exit_code == 2 and "只有 1 位能评测的用户" in result.output and result.output.count("\n") == 1
-    assert not (small_course / "build" / "notebooks").exists()
+# ---------------------------------------------------------------- several runs of one notebook
 
 
-def test_unreachable_model_is_refused_by_the_report():
-    result = CliRunner().invoke(main, ["report", "-p", "model", "no-such-model"])
-    assert result.exit_code == 2 and "模型 no-such-model 取不到" in result.output
+def test_slugs_are_the_parameters_and_never_collide():
+    report, third = Chapter(Path("report.ipynb")), Chapter(Path("03_word2vec.ipynb"))
+    assert slug_of(report, {}) == "report"
+    assert slug_of(report, {"dataset": "amazon-cn", "k": 20}) == "report-amazon-cn-k-20"
+    assert slug_of(third, {"window": 3}) == "03_word2vec-window-3"
+    long = "x" * 90
+    given = [
+        {"dataset": "/a/shop"}, {"dataset": "/b/shop"}, {"prefix": "q: "}, {"prefix": "q？"}, {"prefix": "q"},
+        {"prefix": "q-seed-1"}, {"prefix": "q", "seed": 1}, {"prefix": f"{long}1"}, {"prefix": f"{long}2"},
+        {"prefix": "A"}, {"prefix": "a"}, {"model": "org/bert"}, {"model": "org-bert"},
+    ]  # fmt: skip
+    slugs = [slug_of(report, parameters) for parameters in given]
+    assert len({slug.lower() for slug in slugs}) == len(given)  # disks that don't tell A from a
+    assert all(re.fullmatch(r"[\w.\-]{1,100}", slug) for slug in slugs) and slugs[0].startswith("report-shop-")
+
+
+def test_a_chapter_with_parameters_stands_beside_the_standard_one(small_course):
+    assert run("run", "0").exit_code == 0
+    report = small_course / "build" / "report"
+    before = (report / "00_first.html").read_bytes()
+    assert run("run", "0", "-p", "k", "3").exit_code == 0
+    assert (report / "00_first.html").read_bytes() == before
+    assert "好 3" in (report / "00_first-k-3.html").read_text(encoding="utf-8")
+    index = (report / "index.html").read_text(encoding="utf-8")
+    assert 'href="00_first.html">测试章</a></td>' in re.sub(r"\s*·.*?</a>", "", index)
+    assert 'href="00_first-k-3.html">测试章</a>（k=3）' in index
+    assert "未变" in run("run", "0").output and "未变" in run("run", "0", "-p", "k", "10").output
 
 
 def test_reports_with_other_parameters_stand_beside(small_course, own_folder):
-    runner = CliRunner()
-    assert runner.invoke(main, ["report"]).exit_code == 0
-    result = runner.invoke(main, ["report", "-p", "dataset", str(own_folder), "-p", "k=20"])
+    assert run("report").exit_code == 0
+    result = run("report", "-p", "dataset", str(own_folder), "-p", "k=20")
     assert result.exit_code == 0, result.output
-    pages = {p.name for p in (small_course / "build" / "report").glob("report*.html")}
-    assert pages == {"report.html", "report-shop-k-20.html"}
-    assert sorted(pd.read_csv(small_course / "build" / "report" / "metrics.csv")["k"]) == [10, 20]
-    state = json.loads((small_course / "build" / "state" / "report.json").read_text(encoding="utf-8"))
+    other = tmp_copy(own_folder)
+    assert run("report", "-p", "dataset", str(other), "-p", "k=20").exit_code == 0
+    build = small_course / "build"
+    pages = sorted(p.stem for p in (build / "report").glob("report*.html"))
+    assert pages[0] == "report" and len(pages) == 3
+    assert all(re.fullmatch(r"report-shop-k-20-[0-9a-f]{8}", name) for name in pages[1:])
+    table = pd.read_csv(build / "report" / "metrics.csv")
+    assert table["report"][0] == "report" and sorted(table["report"]) == pages  # the default report's rows first
+    assert sorted(table["k"]) == [10, 20, 20]
+    state = json.loads((build / "state" / "report.json").read_text(encoding="utf-8"))
     assert state["parameters"] == {}
+    index = (build / "report" / "index.html").read_text(encoding="utf-8")
+    assert "一眼看结果：movielens-zh，p 划分，k=10" in index  # the default report, though others are newer
+    assert index.index('href="report.html"') < index.index(f'href="{pages[1]}.html"')
+    (build / "report" / "metrics" / "report.csv").unlink()
+    assert "一眼看结果：shop，p 划分，k=20" in build_index().read_text(encoding="utf-8")
+
+
+def tmp_copy(folder: Path) -> Path:
+    """Another folder of the same last name."""
+    return Path(shutil.copytree(folder, folder.parent / "other" / folder.name))
+
+
+def test_two_reports_in_one_table_keep_their_own_numbers(small_course):
+    """The rows of a report with another threshold for likes once took the place of the default's on the front page."""
+    assert run("report").exit_code == 0
+    assert run("report", "-p", "min_value", "5").exit_code == 0
+    table = pd.read_csv(small_course / "build" / "report" / "metrics.csv").set_index("report")
+    assert table["value"].to_dict() == {"report": 0.5, "report-min_value-5.0": 0.55}
+    assert table["min_value"].to_dict() == {"report": 0.0, "report-min_value-5.0": 5.0}
     index = (small_course / "build" / "report" / "index.html").read_text(encoding="utf-8")
-    assert "一眼看结果：movielens-zh，p 划分，k=10" in index  # the default report, though the other is newer
-    assert index.index('href="report.html"') < index.index('href="report-shop-k-20.html"')
-    (small_course / "build" / "report" / "metrics" / "report.csv").unlink()
-    assert "一眼看结果：shop，p 划分，k=20" in course.build_index().read_text(encoding="utf-8")
+    assert "0.5000" in index and "0.5500" not in index
+    # the newest of one report's rows wins, and tables from before reports had names are read
+    path = small_course / "build" / "report" / "metrics" / "report.csv"
+    old = pd.read_csv(path).drop(columns=["report", "min_value"])
+    pd.concat([old, old.assign(value=0.7)]).to_csv(path, index=False)
+    assert "0.7000" in build_index().read_text(encoding="utf-8")
+    table = pd.read_csv(small_course / "build" / "report" / "metrics.csv").set_index("report")
+    assert table["value"].to_dict() == {"report": 0.7, "report-min_value-5.0": 0.55}
 
 
 def test_no_winners_on_the_index_where_users_are_few(small_course):
-    assert CliRunner().invoke(main, ["report"]).exit_code == 0
+    assert run("report").exit_code == 0
     table = small_course / "build" / "report" / "metrics" / "report.csv"
     table.write_text(table.read_text(encoding="utf-8").replace(",90,", ",19,"), encoding="utf-8")
-    assert "一眼看结果" not in course.build_index().read_text(encoding="utf-8")
+    assert "一眼看结果" not in build_index().read_text(encoding="utf-8")
 
 
 def test_failed_report_is_on_the_index(small_course, own_folder):
-    runner = CliRunner()
-    assert runner.invoke(main, ["report"]).exit_code == 0
-    notebook(small_course / "notebooks" / "report.ipynb", "raise ValueError('断了\\n两行')", parameters='dataset = "movielens-zh"\nk = 10\nmetrics_csv = ""')
+    assert run("report").exit_code == 0
+    broken = "raise ValueError('断了\\n两行')"
+    notebook(small_course / "notebooks" / "report.ipynb", broken, parameters=REPORT_PARAMETERS)
     for pairs in ([], ["-p", "dataset", str(own_folder)]):
-        assert runner.invoke(main, ["report", *pairs]).exit_code == 2
+        assert run("report", *pairs).exit_code == 2
     build = small_course / "build"
     index = (build / "report" / "index.html").read_text(encoding="utf-8")
-    for name, earlier in (("report", True), ("report-shop", False)):
+    names = [p.stem for p in (build / "logs").glob("*.log")]
+    assert len(names) == 2 and "report" in names
+    for name in names:
         row = re.search(rf"<tr><td><span class=\"failed\">{name} 失败：.*?</tr>", index)[0]
         assert "第 3 格（In [2]）出错：ValueError: 断了 两行" in row and str(small_course) not in row
-        assert f'href="../logs/{name}.log"' in row and (build / "logs" / f"{name}.log").exists()
-        assert ("上一次的结果" in row) == earlier
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals to a process")
-@pytest.mark.parametrize("number, status, word", [(signal.SIGINT, 130, "已中断"), (signal.SIGTERM, 143, "已被终止")])
-def test_interrupted_run_leaves_no_half_file_and_an_index(small_course, number, status, word):
-    notebook(small_course / "notebooks" / "01_next.ipynb", "open('started', 'w').close()", "import time; time.sleep(60)")
-    code = f"from textrec_utils import course; from pathlib import Path; course.NOTEBOOKS = Path({str(small_course / 'notebooks')!r}); course.main()"
-    process = subprocess.Popen([sys.executable, "-c", code, "run"], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    flag = small_course / "notebooks" / "started"
-    for _ in range(600):
-        if flag.exists() or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    for _ in range(4):  # as an impatient person does: a signal can get lost in a busy event loop
-        process.send_signal(number)
-        try:
-            _, err = process.communicate(timeout=25)
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    assert process.returncode == status and word in err.decode()
-    build = small_course / "build"
-    assert (build / "report" / "00_first.html").exists()
-    assert 'href="00_first.html"' in (build / "report" / "index.html").read_text(encoding="utf-8")
-    assert not list(build.rglob("*.part*")) and not (build / "notebooks" / "01_next.ipynb").exists()
-
-
-def test_full_disk_is_one_sentence_and_keeps_the_old_page(small_course, monkeypatch):
-    assert CliRunner().invoke(main, ["run", "0"]).exit_code == 0
-    page = small_course / "build" / "report" / "00_first.html"
-    before = page.read_bytes()
-
-    def full(path, data):
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-    monkeypatch.setattr(course, "write_atomic", full)
-    result = CliRunner().invoke(main, ["run", "0", "--force"])
-    assert result.exit_code == 2 and "写不进磁盘" in result.output and "Traceback" not in result.output
-    assert page.read_bytes() == before
-
-
-def test_full_disk_names_what_the_command_writes_to(monkeypatch):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device", "vocab.txt")
-
-    monkeypatch.setattr("textrec_utils.pretraining.Pretraining", full)
-    result = CliRunner().invoke(main, ["pretrain", "--corpora", "c", "--out", "o"])
-    assert result.exit_code == 2 and "换一个 --out 后再运行" in result.output and "TEXTREC_BUILD" not in result.output
+        assert f'href="../logs/{name}.log"' in row
+        assert ("上一次的结果" in row) == (name == "report")
 
 
 def test_progress_is_told_where_no_bar_can_move(small_course, monkeypatch):
     """Output into a pipe: a line at the start, one every so often, one at the end with the seconds."""
-    monkeypatch.setattr(course, "TELL_EVERY", 0.3)
+    monkeypatch.setattr(runner, "TELL_EVERY", 0.3)
     notebook(small_course / "notebooks" / "00_first.ipynb", "import time; time.sleep(1.5)", "1")
-    lines = CliRunner().invoke(main, ["run", "0"]).stdout.splitlines()
+    lines = run("run", "0").stdout.splitlines()
     assert lines[0] == "[1/1] 00_first：开始，共 4 格"
     assert any(re.fullmatch(r"\[1/1\] 00_first：跑完 [23]/4 格，已用 \d+ 秒", line) for line in lines[1:-2]), lines
     assert re.fullmatch(r"\[1/1\] 00_first：\d+ 秒", lines[-2])
-    again = CliRunner().invoke(main, ["run", "0"]).stdout
+    again = run("run", "0").stdout
     assert "开始" not in again and "未变" in again
 
 
-def test_figures_have_words_for_those_who_cannot_see_them(small_course):
-    plot = "import matplotlib.pyplot as plt\n_, ax = plt.subplots(figsize=(1, 1))\nax.set(xlabel='步', ylabel='损失（nat）')\nax.set_title('学习\"曲线\"')\nplt.show()"
-    notebook(small_course / "notebooks" / "00_first.ipynb", "%matplotlib inline\nimport matplotlib.pyplot", plot)
-    assert CliRunner().invoke(main, ["run", "0"]).exit_code == 0
-    page = (small_course / "build" / "report" / "00_first.html").read_text(encoding="utf-8")
-    alts = [image["alt"] for image in BeautifulSoup(page, "html.parser").select("img")]
-    assert alts == ['图：测试章。公式 和。步、损失（nat）、学习"曲线"']
+def test_the_kernel_gets_its_variables_and_this_process_keeps_its_own(small_course, monkeypatch):
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    seen = "import os; print('seed', os.environ['PYTHONHASHSEED'], os.environ['HF_HUB_DISABLE_PROGRESS_BARS'])"
+    notebook(small_course / "notebooks" / "00_first.ipynb", seen)
+    assert run("run", "0").exit_code == 0
+    assert "seed 0 1" in (small_course / "build" / "notebooks" / "00_first.ipynb").read_text(encoding="utf-8")
+    assert runner.os.environ["PYTHONHASHSEED"] == "7" and "HF_HUB_DISABLE_PROGRESS_BARS" not in runner.os.environ
 
 
 def test_atomic_path(tmp_path):
@@ -314,32 +451,3 @@ def test_atomic_path(tmp_path):
             temporary.write_text("half")
             raise RuntimeError
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
-
-
-def test_list_and_doctor():
-    runner = CliRunner()
-    listed = runner.invoke(main, ["list"])
-    assert listed.exit_code == 0 and "mini-bert-zh" in listed.output and "movielens-zh" in listed.output
-    checked = runner.invoke(main, ["doctor"])
-    assert checked.exit_code == 0 and "一切就绪" in checked.output, checked.output
-
-
-def test_finetune_trains_stops_early_and_saves(own_folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path / "cache"))
-    quick = {"rung": "lora", "steps": 10, "encoder_steps": 2, "users": 8, "items": 10, "hidden": 16, "dim": 8, "max_length": 16}
-    words = [word for name, value in quick.items() for word in ("-p", f"{name}={value}")]
-    out = tmp_path / "tower"
-    result = CliRunner().invoke(main, ["finetune", "--dataset", str(own_folder), *words, "--early-stopping", "--out", str(out)])
-    assert result.exit_code == 0, result.output
-    assert "早停：验证 ndcg@10" in result.output and "ndcg@10 = 0." in result.output
-    assert (out / "modules.json").exists() and (out / "model.safetensors").exists()
-
-
-@pytest.mark.parametrize("words, message", [
-    (["-p", "depth", "3"], "finetune 没有参数 depth：可用的有 rung"), (["-p", "steps", "many"], "steps 应是整数"),
-    (["-p", "rung", "top"], "rung 应是 head"), (["--metric", "auc"], "不认识指标"), (["--dataset", "no-such"], "没有数据集 no-such"),
-    (["--out", "x", "-p", "features", "both"], "features=encoder"), (["--split", "weekly"], "没有划分方式 weekly"),
-])  # fmt: skip
-def test_finetune_refuses_before_it_trains(words, message):
-    result = CliRunner().invoke(main, ["finetune", *words])
-    assert result.exit_code != 0 and message in result.output + str(result.exception)

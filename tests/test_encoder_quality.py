@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from safetensors import safe_open
 
+from textrec_utils.cli import main
+from textrec_utils.core import DataError, project_data
 from textrec_utils.corpora import Pairs
-from textrec_utils.course import main
-from textrec_utils.datasets import DataError, project_data
+from textrec_utils.encoder import Encoder
 from textrec_utils.encoder_quality import (
     auc,
     evaluate_encoder,
@@ -20,6 +22,7 @@ from textrec_utils.encoder_quality import (
     pair_cosines,
     read_eval_sets,
     spearman,
+    speed_ratio,
 )
 
 
@@ -67,6 +70,13 @@ def test_headlines_without_a_class_are_told_by_line(tmp_path):
         read_eval_sets(tmp_path)
 
 
+def test_headlines_in_another_encoding_are_one_sentence(tmp_path):
+    (tmp_path / "headlines_dev.tsv").write_bytes("标题\t体育\n".encode("gbk"))
+    with pytest.raises(DataError, match="headlines_dev.tsv 第 1 行不是 UTF-8") as error:
+        read_eval_sets(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_empty_texts_have_cosine_zero():
     pairs = Pairs("x", ["", "甲"], ["甲", "甲"], np.array([0.0, 1.0]))
     assert pair_cosines(lambda texts: np.array([[float(len(t)), 0] for t in texts]), pairs).tolist() == [0, 1]
@@ -79,7 +89,7 @@ def test_masked_characters_of_an_oracle(sets):
         def __init__(self, tokenizer, texts):
             import torch
 
-            self.truth = tokenizer(texts, padding=True, truncation=True, max_length=128, return_tensors="pt")["input_ids"]
+            self.truth = tokenizer(texts, padding=True, truncation=True, max_length=128, return_tensors="pt").input_ids
             self.weight = torch.zeros(1)
             self.size = len(tokenizer)
 
@@ -132,15 +142,26 @@ def untrained_like(name):
 def test_shipped_model_is_small():
     folder = project_data() / "models" / "mini-bert-zh"
     config = json.loads((folder / "config.json").read_text())
-    assert [config[k] for k in ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")] == [4, 312, 12, 1200]
+    names = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")
+    assert [config[name] for name in names] == [4, 312, 12, 1200]
     assert sum(p.stat().st_size for p in folder.iterdir()) <= 20e6
     with safe_open(folder / "model.safetensors", "pt") as f:
         assert {str(f.get_tensor(name).dtype) for name in f.keys()} == {"torch.float16"}  # noqa: SIM118 - not a dict
 
 
-def test_command_prints_the_table():
+def test_speed_is_measured_against_a_full_bert(sets):
+    encoder, before = Encoder("mini-bert-zh"), torch.get_rng_state()
+    speed, ratio = speed_ratio(encoder, sets.titles[:3], rounds=1)
+    assert (torch.get_rng_state() == before).all()  # the other model's weights are drawn
+    assert 0 < speed < np.inf and 0 < ratio < np.inf
+
+
+def test_command_prints_the_table(monkeypatch):
+    monkeypatch.setattr("textrec_utils.encoder_quality.speed_ratio", lambda encoder, texts: (321.0, 9.0))
     done = CliRunner().invoke(main, ["eval-encoder", "mini-bert-zh", "--speed"])
     assert done.exit_code == 0, done.output
-    assert "Spearman" in done.output and "300 对问句" in done.output and "几倍快" in done.output
+    assert (
+        "Spearman" in done.output and "300 对问句" in done.output and "几倍快" in done.output and "321" in done.output
+    )
     wrong = CliRunner().invoke(main, ["eval-encoder", "no-such-model"])
     assert wrong.exit_code == 2 and "三个办法" in wrong.output

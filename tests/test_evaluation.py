@@ -1,7 +1,9 @@
 """Metrics against hand-computed values, ranx, and figures that RecTools gave; intervals and tests."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,8 +11,10 @@ import pytest
 from scipy import sparse
 
 from textrec_utils.baselines import EASE, Popularity, Random
+from textrec_utils.core import Cost, TooLittleData
 from textrec_utils.evaluation import (
     METRICS,
+    Result,
     bootstrap_interval,
     compare,
     compare_all,
@@ -33,13 +37,13 @@ EVERY = [f"{m}@{k}" for m in METRICS for k in (1, 5, 10)]
 def test_by_hand():
     # relevant: 2, 5, 7; ranked 5, 0, 7, 1 -> hits at ranks 1 and 3
     truth = sparse.csr_matrix(np.array([[0, 0, 1, 0, 0, 1, 0, 1]], dtype=float))
-    value = per_user(np.array([[5, 0, 7, 1]]), truth, ["recall@4", "precision@4", "hit@4", "mrr@4", "map@4", "ndcg@4", "ndcg@2", "map@2"]).iloc[0]
-    ideal = 1 + 1 / np.log2(3) + 1 / 2
+    metrics = ["recall@4", "precision@4", "hit@4", "mrr@4", "map@4", "ndcg@4", "ndcg@2", "map@2"]
+    value = per_user(np.array([[5, 0, 7, 1]]), truth, metrics).iloc[0]
     assert value["recall@4"] == pytest.approx(2 / 3)
     assert value["precision@4"] == 0.5 and value["hit@4"] == 1 and value["mrr@4"] == 1
     assert value["map@4"] == pytest.approx((1 + 2 / 3) / 3)
-    assert value["ndcg@4"] == pytest.approx((1 + 1 / 2) / ideal)
-    assert value["ndcg@2"] == pytest.approx(1 / (1 + 1 / np.log2(3)))  # ideal uses min(|R|, k) = 2
+    assert value["ndcg@4"] == pytest.approx(0.703918)  # (1 + 1/2) / (1 + .6309 + 1/2)
+    assert value["ndcg@2"] == pytest.approx(0.613147)  # 1 / (1 + .6309): ideal uses min(|R|, k) = 2
     assert value["map@2"] == 0.5  # divides by min(|R|, k) = 2
 
 
@@ -56,7 +60,7 @@ def random_case(seed=0, users=60, items=50, k=10):
     return ranked, truth.astype(float)
 
 
-def test_against_ranx():
+def test_against_ranx():  # over a minute where numba has to compile each of the six metrics first
     from ranx import Qrels, Run
     from ranx import evaluate as ranx_evaluate
 
@@ -65,13 +69,15 @@ def test_against_ranx():
     run = Run({str(u): {str(i): float(20 - r) for r, i in enumerate(row)} for u, row in enumerate(ranked)})
     ours = per_user(ranked, truth, EVERY).mean()
     for k in (1, 5, 10):
-        for name, theirs in (("recall", "recall"), ("precision", "precision"), ("mrr", "mrr"), ("hit", "hit_rate"), ("ndcg", "ndcg")):
-            assert ours[f"{name}@{k}"] == pytest.approx(ranx_evaluate(qrels, run, f"{theirs}@{k}"), abs=1e-9)
+        for name in ("recall", "precision", "mrr", "hit", "ndcg"):
+            theirs = ranx_evaluate(qrels, run, f"{name.replace('hit', 'hit_rate')}@{k}")
+            assert ours[f"{name}@{k}"] == pytest.approx(theirs, abs=1e-9)
     # ranx divides AP by |R|, we by min(|R|, k); rescaled per user the two agree
     size = np.diff(truth.indptr)
     ranx_evaluate(qrels, run, "map@5")
     ranx_map = np.array([run.scores["map@5"][str(u)] for u in range(len(ranked))])
-    assert per_user(ranked, truth, ["map@5"])["map@5"].to_numpy() * np.minimum(size, 5) / size == pytest.approx(ranx_map, abs=1e-9)
+    rescaled = per_user(ranked, truth, ["map@5"])["map@5"].to_numpy() * np.minimum(size, 5) / size
+    assert rescaled == pytest.approx(ranx_map, abs=1e-9)
 
 
 def test_against_rectools_figures():
@@ -106,6 +112,57 @@ def test_bootstrap_interval_covers():
         inside += low <= 0.3 <= high
     assert 88 <= inside <= 99
     assert bootstrap_interval(np.ones(5)) == (1.0, 1.0)
+    with pytest.raises(TooLittleData, match="没有一个测试用户"):
+        bootstrap_interval(np.zeros(0))
+
+
+def opinionated(rng, users=40):
+    """(whose, hit or not) of 40 users with 1 to 12 tests each, who are hit .1 to .9 of the time; on average half."""
+    whose = np.repeat(np.arange(users), rng.integers(1, 13, users))
+    return whose, (rng.random(len(whose)) < rng.uniform(0.1, 0.9, users)[whose]).astype(float)
+
+
+def test_intervals_cover_where_users_have_several_tests():
+    rng = np.random.default_rng(0)
+    by_user = by_pair = 0
+    for trial in range(60):
+        whose, hit = opinionated(rng)
+        for clusters in (whose, None):
+            low, high = bootstrap_interval(hit, users=clusters, samples=400, seed=trial)
+            inside = low <= 0.5 <= high
+            by_user, by_pair = (by_user + inside, by_pair) if clusters is not None else (by_user, by_pair + inside)
+    assert by_user >= 52 and by_pair < 48  # resampling the tests takes each for a person of its own
+    whose, hit = opinionated(rng)
+    order = rng.permutation(len(hit))
+    assert bootstrap_interval(hit, users=np.arange(len(hit)) + 5) == bootstrap_interval(hit)  # one each: as ever
+    table = pd.DataFrame({"user": whose, "hit": hit}).iloc[order]
+    found = group_recall(table, pd.Series("所有人", index=table.index)).iloc[0]
+    assert (found["low"], found["high"]) == bootstrap_interval(table["hit"], users=table["user"])
+    few = table[table["user"] < 5]  # dozens of tests, and five people
+    assert len(few) > 20 and group_recall(few, pd.Series("五个人", index=few.index)).empty
+
+
+def test_tests_of_one_user_are_one_vote():
+    rng = np.random.default_rng(1)
+    found = {"users": 0, "pairs": 0}
+    for trial in range(60):  # a and b differ by each user's own taste, on average not at all
+        whose, _ = opinionated(rng)
+        a = rng.normal(0, 1, 40)[whose] + rng.normal(0, 0.3, len(whose))
+        for kind, clusters in (("users", whose), ("pairs", None)):
+            found[kind] += compare(a, np.zeros(len(a)), users=clusters, samples=200, seed=trial).significant
+    assert found["users"] <= 8 and found["pairs"] > 15
+
+
+def test_against_scipy():
+    from scipy import stats
+
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 9))
+    exact = stats.permutation_test((a - b,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert compare(a, b, samples=20_000).p_value == pytest.approx(exact.pvalue, abs=0.02)
+    values = rng.exponential(size=200)
+    theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=5000, rng=0).confidence_interval
+    assert bootstrap_interval(values, samples=5000) == pytest.approx(tuple(theirs), abs=0.02)
 
 
 def test_compare():
@@ -131,9 +188,50 @@ def test_published_level_on_movielens(leave_last_out):
     assert table["方法"].tolist() == ["EASE", "热门"] and table["recall@10 95%"].str.match(r"\[\d").all()
     rows = metric_rows([ease], leave_last_out)
     assert rows.columns.tolist() == [
-        "dataset", "protocol", "method", "metric", "k", "value", "low", "high", "users", "seconds", "peak_mb", "parameters", "seed",
+        "report", "dataset", "protocol", "min_value", "method", "metric", "k", "value", "low", "high", "users",
+        "seconds", "peak_mb", "parameters", "seed",
     ]  # fmt: skip
+    assert (rows["min_value"] == 4).all() and rows["parameters"].unique().tolist() == ['{"regularization": 100.0}']
     assert (rows["low"] < rows["value"]).all() and (rows["value"] < rows["high"]).all() and (rows["users"] == 942).all()
+
+
+def result_of(name, values, **told):
+    return Result(name, np.empty((0, 0)), pd.DataFrame({"recall@10": values}), Cost(), {}, **told)
+
+
+def test_rows_of_two_reports_stay_apart(taste):
+    found = [result_of("=1+1", np.ones(30))]
+    split = replace(taste, dataset=replace(taste.dataset, name="@shop"))
+    rows = pd.concat([
+        metric_rows(found, split, report="a"), metric_rows(found, split, report="b"),
+        metric_rows(found, split, report="a", min_value=5),
+    ])  # fmt: skip
+    assert list(zip(rows["report"], rows["min_value"])) == [("a", 1), ("b", 1), ("a", 5)]
+    assert set(rows["method"]) == {"'=1+1"} and set(rows["dataset"]) == {
+        "'@shop"
+    }  # a spreadsheet shows it, runs nothing
+
+
+def test_an_interval_is_computed_once(monkeypatch, taste):
+    from textrec_utils.evaluation import results
+    from textrec_utils.plotting import plot_leaderboard
+
+    asked = []
+    monkeypatch.setattr(results, "bootstrap_interval", lambda values: asked.append(1) or bootstrap_interval(values))
+    one = result_of("x", np.random.default_rng(0).random(50))
+    for table in (
+        leaderboard,
+        lambda found: metric_rows(found, taste),
+        lambda found: plot_leaderboard(found, "recall@10"),
+    ):
+        table([one])
+    assert len(asked) == 1 and one.interval("recall@10") == bootstrap_interval(one.users["recall@10"])
+    assert replace(one, users=one.users + 1).interval("recall@10")[0] > 1  # another's values have their own
+
+
+def test_a_split_without_users_to_judge_by_is_too_little(taste):
+    with pytest.raises(TooLittleData, match="没有可评测的用户"):
+        evaluate(Popularity(), replace(taste, test=taste.test[:0]))
 
 
 def test_seen_items_are_never_recommended(leave_last_out):
@@ -155,7 +253,8 @@ def test_group_tables(leave_last_out):
     first = leave_last_out.train.groupby("item")["timestamp"].min()
     some = hits["item"].isin(first.index) & (hits.index < 50)
     wanted = (leave_last_out.test["timestamp"] - hits["item"].map(first)).clip(0) / 86400
-    assert np.allclose(hits.loc[some, "age"], wanted[some]) and hits["age"].isna().sum() == (~hits["item"].isin(first.index)).sum()
+    assert np.allclose(hits.loc[some, "age"], wanted[some])
+    assert hits["age"].isna().sum() == (~hits["item"].isin(first.index)).sum()
     bins = pd.cut(hits["history"], [0, 20, 100, 1000], labels=["短", "中", "长"])
     table = group_recall(hits, bins)
     assert table["测试条数"].sum() == len(hits) and table["low"].le(table["命中率"]).all()
@@ -176,33 +275,32 @@ def test_holm_by_hand():
 
 def test_holm_keeps_many_equal_methods_from_winning():
     """Twenty methods that differ by chance alone: some win without the correction, hardly any with it."""
-    from textrec_utils.cache import Cost
-    from textrec_utils.evaluation import Result
-
     rng = np.random.default_rng(3)
-    results = [Result(str(m), np.empty((0, 0)), pd.DataFrame({"recall@10": rng.random(300)}), Cost(), {}) for m in range(21)]
+    results = [result_of(str(m), rng.random(300)) for m in range(21)]
     table = compare_all(results, results[0], "recall@10", samples=1000)
     assert len(table) == 20 and (table["p"] < 0.05).any() and not table["显著"].any()
-    better = Result("better", np.empty((0, 0)), results[0].users + 0.1 * rng.random((300, 1)), Cost(), {})
-    assert compare_all([*results, better], results[0], "recall@10").iloc[0][["方法", "显著"]].tolist() == ["better", True]
+    better = result_of("better", results[0].users["recall@10"] + 0.1 * rng.random(300))
+    first = compare_all([*results, better], results[0], "recall@10").iloc[0]
+    assert first[["方法", "显著"]].tolist() == ["better", True]
 
 
-def test_list_quality_by_hand(leave_last_out):
-    split = leave_last_out
-    count = np.asarray(split.train_matrix.sum(axis=0)).ravel()
-    ranked = np.array([[0, 1, 2], [2, 3, -1]])
-    vectors = np.zeros((split.n_items, 2))
-    vectors[:4] = [[1, 0], [0, 2], [3, 0], [1, 1]]
-    found = list_quality(ranked, split, 3, vectors)
-    assert found["coverage"] == pytest.approx(4 / split.n_items)
-    assert found["popularity"] == pytest.approx((count[[0, 1, 2]].mean() + count[[2, 3]].mean()) / 2)
-    bits = -np.log2((count + 1) / (split.n_users + 1))
-    assert found["novelty"] == pytest.approx((bits[[0, 1, 2]].mean() + bits[[2, 3]].mean()) / 2)
-    cosines = [np.mean([0, 1, 0]), np.sqrt(0.5)]  # pairs of the first list: 0·1, 0·2, 1·2; of the second: 2·3
-    assert found["diversity"] == pytest.approx(1 - np.mean(cosines))
+def test_list_quality_by_hand():
+    """Seven users, of whom 3, 1, 0, 7, 0 liked the items: these say 1, 2, 3, 0, 3 bits."""
+    liked = np.zeros((7, 5))
+    for item, count in enumerate((3, 1, 0, 7, 0)):
+        liked[:count, item] = 1
+    split = SimpleNamespace(train_matrix=sparse.csr_matrix(liked), n_users=7, candidates=np.ones(5, dtype=bool))
+    vectors = np.array([[1, 0], [0, 2], [3, 0], [1, 1], [0, 0]])
+    found = list_quality(np.array([[0, 1, 2], [2, 3, -1]]), split, 3, vectors)
+    assert found["coverage"] == 0.8
+    assert found["popularity"] == pytest.approx((4 / 3 + 7 / 2) / 2)
+    assert found["novelty"] == pytest.approx((2 + 1.5) / 2)
+    assert found["diversity"] == pytest.approx(0.479780)  # cosines 0, 1, 0 and .7071: means 1/3 and .7071
 
 
 def test_popular_lists_are_neither_new_nor_wide(leave_last_out):
-    popular, random = (list_quality(evaluate(m, leave_last_out).ranked, leave_last_out) for m in (Popularity(), Random()))
+    popular, random = (
+        list_quality(evaluate(m, leave_last_out).ranked, leave_last_out) for m in (Popularity(), Random())
+    )
     assert popular["novelty"] < random["novelty"] and popular["coverage"] < random["coverage"]
     assert popular["popularity"] > 5 * random["popularity"]

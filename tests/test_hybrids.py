@@ -43,24 +43,24 @@ B = Fixed("乙", [[10, 30, 20, 5], [1, 2, 3, 4]])
 
 def test_z_scores_by_hand():
     blend = ZScoreBlend([A, B], [1, 2]).fit(Half())
-    expected = np.array([1, 0, -1]) / np.std([1, 2, 3]) + 2 * (np.array([10, 30, 20]) - 20) / np.std([10, 20, 30])
-    assert blend.score(np.array([0]))[0, :3] == pytest.approx(expected, abs=1e-5)
+    # 甲: (1.2247, 0, −1.2247); 乙: (−1.2247, 1.2247, 0), counted twice
+    assert blend.score(np.array([0]))[0, :3] == pytest.approx([-1.224745, 2.449490, -1.224745], abs=1e-5)
     alone = ZScoreBlend([B], [2]).fit(Half())  # 甲 can't tell the second user's items apart: it adds nothing
     assert blend.score(np.array([1])) == pytest.approx(alone.score(np.array([1])))
-    assert blend.name == "甲＋乙" and blend.parameters()["weights"] == "1、2"
+    assert blend.name == "甲＋乙" and blend.settings()["weights"] == [1.0, 2.0]
 
 
 def test_reciprocal_ranks_by_hand():
     fusion = ReciprocalRankFusion([A, B], constant=60).fit(Half())
     first = fusion.score(np.array([0]))[0, :3]
-    assert first == pytest.approx([1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62], abs=1e-7)
+    assert first == pytest.approx([0.0322665, 0.0325225, 0.0320020], abs=1e-7)  # ranks 1 2 3 and 3 1 2: 1/61 + 1/63, …
     second = fusion.score(np.array([1]))[0, :3]  # ties share rank 2
-    assert second == pytest.approx([1 / 62 + 1 / 63, 1 / 62 + 1 / 62, 1 / 62 + 1 / 61], abs=1e-7)
+    assert second == pytest.approx([0.0320020, 0.0322581, 0.0325225], abs=1e-7)
 
 
 def test_what_was_seen_takes_no_rank():
     first = ReciprocalRankFusion([A, B], constant=60).fit(Seen()).score(np.array([0]))[0]
-    assert first[1:3] == pytest.approx([1 / 61 + 1 / 61, 1 / 62 + 1 / 62], abs=1e-7)
+    assert first[1:3] == pytest.approx([2 / 61, 2 / 62], abs=1e-7)
     blend = ZScoreBlend([A]).fit(Seen()).score(np.array([0]))[0]
     assert blend[1:3] == pytest.approx([1, -1], abs=1e-5)  # (2, 1) less their mean, over their deviation
 
@@ -69,7 +69,9 @@ def test_scale_does_not_matter():
     users = np.array([0, 1])
     loud = Fixed("响", B.score(users) * 1000 + 7)
     for kind in (ZScoreBlend, ReciprocalRankFusion):
-        assert kind([A, loud]).fit(Half()).score(users) == pytest.approx(kind([A, B]).fit(Half()).score(users), abs=1e-4)
+        assert kind([A, loud]).fit(Half()).score(users) == pytest.approx(
+            kind([A, B]).fit(Half()).score(users), abs=1e-4
+        )
 
 
 def test_parts_are_fitted_only_where_asked():

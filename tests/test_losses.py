@@ -59,25 +59,32 @@ def test_in_batch_without_repeats_is_plain_cross_entropy():
 
 
 def test_logq_undoes_sampling_by_popularity():
-    """Over many batches drawn with q, the corrected in-batch softmax estimates the full one."""
+    """In a big batch drawn by popularity, what a row's item competes with is the whole catalogue, each item once."""
     torch.manual_seed(3)
-    q = torch.tensor([0.6, 0.2, 0.1, 0.05, 0.05])
-    items, user = torch.randn(5, 4), torch.randn(4)
-    full = torch.logsumexp(items @ user, 0)
-    drawn = torch.multinomial(q, 20000, replacement=True)
-    estimate = torch.logsumexp(items[drawn] @ user - torch.log(q[drawn]), 0) - np.log(20000)
-    assert estimate == pytest.approx(float(full), abs=0.05)
+    q, items, user = torch.tensor([0.6, 0.2, 0.1, 0.05, 0.05]), torch.randn(5, 4), torch.randn(4)
+    drawn = torch.multinomial(q, 3000, replacement=True)
+    users, nothing = user.expand(3000, 4), torch.zeros(1, 5, dtype=torch.bool).expand(3000, 5)
+    corrected = in_batch_loss(users, items[drawn], drawn, nothing, 1.0, torch.log(q))
+    plain = in_batch_loss(users, items[drawn], drawn, nothing, 1.0, None)
+    weight = np.exp((items @ user).double().numpy())  # of each item in the softmax
+    share = np.bincount(drawn, minlength=5) / 3000
+    evenly = weight.sum() - weight  # the others, each once; the row's own comes as often as 1 / (3000 q)
+    own = weight / q.numpy() / 3000
+    assert float(corrected) == pytest.approx(-(share * np.log(own / (own + evenly))).sum(), abs=0.05)
+    as_drawn = (weight * share).sum() - weight * share
+    assert float(plain) == pytest.approx((share * np.log1p(3000 * as_drawn / weight)).sum(), abs=0.05)
+    assert abs(float(plain) - float(corrected)) > 0.2
 
 
-def test_bpr_by_hand():
-    torch.manual_seed(4)
-    users, items, negatives = torch.randn(3, 4), torch.randn(3, 4), torch.randn(3, 2, 4)
-    terms = [-np.log(1 / (1 + np.exp(-float(users[p] @ (items[p] - negatives[p, n])) / 0.5))) for p in range(3) for n in range(2)]
-    assert bpr_loss(users, items, negatives, 0.5) == pytest.approx(np.mean(terms), abs=1e-5)
+def test_bpr_in_numbers():
+    """−log σ of the margins 1 and 0 over a temperature of one half: −log σ(2) = .1269 and −log σ(0) = .6931."""
+    users, items = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 3.0]])
+    negatives = torch.tensor([[[0.0, 5.0], [1.0, -2.0]]])
+    assert bpr_loss(users, items, negatives, 0.5) == pytest.approx((0.126928 + 0.693147) / 2, abs=1e-5)
 
 
 def test_mined_negatives_are_hard_and_fair():
-    """One user at (1, 0): liked items at cosine .8; what looks more alike than 95% of that is likely a forgotten like."""
+    """One user at (1, 0): a liked item at cosine .8; above 95% of that lies what is likely a forgotten like."""
     angles = np.arccos([0.8, 0.99, 0.77, 0.7, 0.5, 0.1])
     items = torch.tensor(np.c_[np.cos(angles), np.sin(angles)], dtype=torch.float32)
     liked, nothing = torch.tensor([[True, False, False, False, False, False]]), torch.zeros(6, dtype=torch.bool)

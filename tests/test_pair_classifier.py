@@ -1,22 +1,62 @@
 """The pair classifier gets two segments, hides the answer, and only reorders."""
 
-import numpy as np
+import dataclasses
 
-from textrec_utils.baselines import Popularity
+import numpy as np
+import pytest
+import torch
+
+from textrec_utils.baselines import Popularity, Recommender
+from textrec_utils.core import DataError
+from textrec_utils.encoder import precision
 from textrec_utils.pair_classifier import PairClassifier, TwoStage, user_text
 from textrec_utils.ranking import recommend
+from textrec_utils.splits import make_split
+
+QUICK = {"pairs": 48, "batch_size": 16, "max_length": 32}
 
 
-def test_user_text_hides_the_answer(taste):
-    user = int(taste.test_users[0])
-    history = taste.histories[user]
-    full, hidden = user_text(taste, user), user_text(taste, user, without=int(history[-1]))
-    assert full.startswith("30岁。喜欢：") and full.count("、") == 4
-    assert full != hidden or len(set(taste.dataset.items["title"].iloc[history])) == 1
+@pytest.fixture(scope="module")
+def titled(taste):
+    """The same tastes, each item with a title of its own; one title is very long."""
+    items = taste.dataset.items.assign(title=["长" * 300, *(f"第{n}款" for n in range(1, 60))])
+    return make_split(dataclasses.replace(taste.dataset, items=items), "leave_last_out")
+
+
+@pytest.fixture(scope="module")
+def fitted(titled):
+    return TwoStage(Popularity(), PairClassifier(**QUICK), depth=4).fit(titled)
+
+
+def test_user_text_hides_the_answer(titled):
+    user = int(np.flatnonzero([0 not in history for history in titled.histories])[0])
+    *_, a, b, c, d, e, f = titled.histories[user]
+    assert user_text(titled, user) == f"30岁。喜欢：第{b}款、第{c}款、第{d}款、第{e}款、第{f}款"
+    assert user_text(titled, user, without=int(f)) == f"30岁。喜欢：第{a}款、第{b}款、第{c}款、第{d}款、第{e}款"
+    assert user_text(titled, user, without=int(d), titles=2) == f"30岁。喜欢：第{e}款、第{f}款"
+
+
+def test_long_titles_leave_room_for_the_item(titled):
+    reader = next(u for u, history in enumerate(titled.histories) if 0 in history[-5:])
+    model = PairClassifier(**QUICK).fit(titled)
+    assert np.isfinite(model.losses).all()
+    batch = model.tokenize([reader], [1])
+    first, second = ((batch["token_type_ids"] == kind) & (batch["attention_mask"] == 1) for kind in (0, 1))
+    assert batch["input_ids"].shape == (1, 32)
+    assert first.sum() <= 25 and second.sum() >= 7  # [CLS] 23 [SEP], and 6 of the item's with their [SEP]
+    assert np.isfinite(model.score_pairs([reader] * 3, [0, 1, 2])).all()
+
+
+def test_many_long_titles_of_latin_words(titled):
+    model = PairClassifier(**QUICK).fit(titled)
+    user = int(titled.test_users[0])
+    model._words["titles"] = ["unbelievable adventures of the 2nd kind " * 8] * 60
+    model._words["texts"][5] = "登山" * 200
+    assert np.isfinite(model.score_pairs([user] * 2, [5, 6])).all()
 
 
 def test_pair_classifier_runs_and_reranks(taste):
-    model = PairClassifier(pairs=48, batch_size=16, max_length=32).fit(taste)
+    model = PairClassifier(**QUICK).fit(taste)
     assert len(model.losses) >= 2 and np.isfinite(model.losses).all()
     users = taste.test_users[:3]
     candidates = np.tile(np.arange(5), (3, 1))
@@ -29,10 +69,43 @@ def test_pair_classifier_runs_and_reranks(taste):
     assert (batch["token_type_ids"].max(1).values == 1).all()  # two segments, not one raw string
 
 
-def test_two_stages_reorder_the_first_places_and_keep_the_rest(taste):
-    popular = Popularity()
-    both = TwoStage(popular, PairClassifier(pairs=48, batch_size=16, max_length=32), depth=4).fit(taste)
-    before, after = (recommend(model, taste, 10) for model in (popular, both))
+def test_two_stages_reorder_the_first_places_and_keep_the_rest(titled, fitted):
+    before, after = (recommend(model, titled, 10) for model in (Popularity().fit(titled), fitted))
     assert (np.sort(before[:, :4], axis=1) == np.sort(after[:, :4], axis=1)).all()
     assert (before[:, 4:] == after[:, 4:]).all() and (before[:, :4] != after[:, :4]).any()
-    assert (both.classifier.rerank(taste.test_users, before[:, :4]) == after[:, :4]).all()
+    assert (fitted.classifier.rerank(titled.test_users, before[:, :4]) == after[:, :4]).all()
+
+
+def test_two_fits_are_equal_and_leave_torchs_dice_alone(titled):
+    torch.manual_seed(5)
+    untouched = torch.rand(3)
+    torch.manual_seed(5)
+    first = PairClassifier(**QUICK).fit(titled)
+    assert torch.equal(torch.rand(3), untouched)
+    second = PairClassifier(**QUICK).fit(titled)
+    assert first.losses == second.losses
+    assert PairClassifier(**QUICK, seed=1).fit(titled).losses != first.losses
+
+
+def test_saved_and_loaded_it_scores_the_same(titled, fitted, tmp_path):
+    fitted.save(tmp_path / "both")
+    torch.manual_seed(5)
+    loaded = Recommender.load(tmp_path / "both")
+    state = torch.get_rng_state()
+    torch.manual_seed(5)
+    assert torch.equal(state, torch.get_rng_state())
+    assert isinstance(loaded, TwoStage) and (loaded.name, loaded.settings()) == (fitted.name, fitted.settings())
+    users = titled.test_users[:5]
+    assert (loaded.score(users) == fitted.score(users)).all()
+    assert loaded.classifier.score(users[:2])[1, 7] == pytest.approx(fitted.classifier.score_pairs([users[1]], [7])[0])
+    with pytest.raises(DataError, match="还没有学过"):
+        PairClassifier().save(tmp_path / "none")
+
+
+def test_settings_say_which_precision_was_used(fitted, monkeypatch):
+    monkeypatch.setattr(precision, "has_bf16", lambda device="cpu": True)
+    assert PairClassifier().settings()["bf16"] is True and PairClassifier(bf16=False).settings()["bf16"] is False
+    parts = fitted.settings()["parts"]
+    assert fitted.settings()["depth"] == 4 and [part["name"] for part in parts] == ["热门", "句对分类"]
+    assert parts[1]["pairs"] == 48 and parts[1]["model"] == "mini-bert-zh"
+    assert fitted.needs == {"text", "model"} and (fitted.cold_items, fitted.new_users) == (False, True)

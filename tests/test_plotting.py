@@ -1,9 +1,12 @@
-"""Figures: a curve that grows is one figure, not many."""
+"""Figures: a curve that grows is one figure, not many; names from data are shown as they are written."""
+
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 
-from textrec_utils.plotting import LiveCurve
+from textrec_utils.plotting import LiveCurve, plot_curves, plot_leaderboard, plot_map
 
 
 def test_a_live_curve_is_one_figure_that_is_updated(monkeypatch):
@@ -23,3 +26,20 @@ def test_a_live_curve_is_one_figure_that_is_updated(monkeypatch):
     curve(np.array([[10, 5.0, 0.1], [20, 4.0, 0.2]]))
     assert shown == [("display", [[5.0], [0.1]]), ("update", [[5.0, 4.0], [0.1, 0.2]])]
     assert plt.get_fignums() == before  # nothing is left open to be drawn a second time
+
+
+def test_dollars_and_backslashes_in_names_are_no_formulas():
+    name = r"$\frac$ 和 $x_1$ \a"
+    users = pd.DataFrame({"ndcg@10": [0.0, 0.5, 1.0]})
+    result = SimpleNamespace(method=name, users=users, mean=lambda m: 0.5, interval=lambda m: (0.2, 0.8))
+    axes = [
+        plot_map(np.array([[0.0, 1.0]]), [name], pd.Series([name])),
+        plot_leaderboard([result], "ndcg@10", title=name),
+        plot_curves({name: np.array([[0.0, 1.0], [1.0, 2.0]])}, "步", "损失"),
+    ]
+    for ax in axes:
+        ax.figure.canvas.draw()  # a broken formula raises here
+    legend = axes[0].get_legend().get_texts()[0]
+    alone = plt.figure().text(0, 0, r"\$\frac\$ 和 \$x_1\$ \a", font=legend.get_fontproperties())
+    assert legend.get_window_extent().width == alone.get_window_extent().width
+    plt.close("all")

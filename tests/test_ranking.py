@@ -10,7 +10,8 @@ from scipy import sparse
 from textrec_utils.baselines import HistoryMean, unit_rows
 from textrec_utils.ranking import as_lines, dot_top_k, explain, faiss_top_k, mmr, recommend, top_k
 
-values = st.one_of(st.integers(-3, 3).map(float), st.floats(-1e6, 1e6, width=32), st.just(-np.inf), st.just(0.0), st.just(-0.0))
+odd = (st.just(-np.inf), st.just(0.0), st.just(-0.0))
+values = st.one_of(st.integers(-3, 3).map(float), st.floats(-1e6, 1e6, width=32), *odd)
 
 
 @settings(max_examples=200, deadline=None)
@@ -51,11 +52,27 @@ def test_blocks_and_faiss_agree():
     assert (ours == theirs).all() and scores == pytest.approx(their_scores, abs=1e-4)
 
 
+def test_more_asked_for_than_there_are():
+    users, items = np.array([[1.0, 0]]), np.array([[2.0, 0], [3, 0]])
+    found, scores = dot_top_k(users, items, 4)  # the last item's score stood where no item is
+    assert found.tolist() == [[1, 0, -1, -1]] and scores.tolist() == [[3, 2, -np.inf, -np.inf]]
+    assert faiss_top_k(users, items, 4)[0].tolist() == found.tolist()
+
+
 def test_recommend_needs_no_full_matrix(leave_last_out):
     vectors = np.random.default_rng(0).standard_normal((leave_last_out.n_items, 8)).astype(np.float32)
-    model = HistoryMean(vectors, "x").fit(leave_last_out)
+    asked = []
+
+    class Watched(HistoryMean):
+        def score(self, users):
+            asked.append(len(users))
+            return super().score(users)
+
+    model = Watched(vectors, "x").fit(leave_last_out)
     users = leave_last_out.test_users[:50]
-    assert (recommend(model, leave_last_out, 5, users, block=7) == recommend(model, leave_last_out, 5, users)).all()
+    in_blocks = recommend(model, leave_last_out, 5, users, block=7)
+    assert asked == [7] * 7 + [1]
+    assert (in_blocks == recommend(model, leave_last_out, 5, users)).all() and asked[-1] == 50
 
 
 def test_mmr():
@@ -63,7 +80,10 @@ def test_mmr():
     scores = np.array([1.0, 0.99, 0.5])
     assert mmr(scores, vectors, 2, trade_off=1.0).tolist() == [0, 1]
     assert mmr(scores, vectors, 2, trade_off=0.3).tolist() == [0, 2]
-    assert mmr(np.array([1.0, -np.inf, 0.5]), vectors, 3, 0.9).tolist() == [0, 2]
+    for trade_off in (0.0, 0.9, 1.0):  # with 0 the barred item came three times: 0 · −inf is no number
+        assert mmr(np.array([1.0, -np.inf, 0.5]), vectors, 3, trade_off).tolist() == [0, 2]
+    assert mmr(np.array([0.5, 0.5, 0.5]), vectors, 3, 0.0).tolist() == [0, 2, 1]
+    assert mmr(np.full(3, -np.inf), vectors, 3).tolist() == []
     with pytest.raises(ValueError, match="trade_off"):
         mmr(scores, vectors, 2, 2.0)
 

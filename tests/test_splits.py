@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from textrec_utils.core.errors import TooLittleData
 from textrec_utils.datasets import DataError, Dataset, load_dataset
 from textrec_utils.splits import PROTOCOLS, make_split
 
 
 def small(rows, has_time=True) -> Dataset:
-    interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).astype({"user_id": str, "item_id": str})
+    interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).astype(
+        {"user_id": str, "item_id": str}
+    )
     items = pd.DataFrame({"item_id": sorted(interactions["item_id"].unique())}).assign(title="题", text="文")
     users = pd.DataFrame({"user_id": sorted(interactions["user_id"].unique()), "text": ""})
     return Dataset("small", items, users, interactions.assign(value=1.0), "", "", has_time=has_time)
@@ -115,6 +118,37 @@ def test_inner_split_keeps_the_rules(mirror):
 def test_seeds(movielens):
     a, b, c = (make_split(movielens, "cold_items", seed=s) for s in (0, 0, 1))
     assert a.test.equals(b.test) and not a.test.equals(c.test)
+
+
+def test_a_fingerprint_tells_all_that_a_result_depends_on(movielens):
+    """Change one input, expect another key; change none, expect the same in another object."""
+    whole = make_split(movielens, "leave_last_out")
+    assert whole.fingerprint == make_split(movielens, "leave_last_out").fingerprint and len(whole.fingerprint) == 64
+    turned = whole.train.iloc[::-1].reset_index(drop=True)
+    later = whole.train.assign(timestamp=whole.train["timestamp"] + 1)
+    fewer = whole.candidates.copy()
+    fewer[0] = False
+    renamed = replace(movielens, items=movielens.items.assign(text=movielens.items["text"] + "。"))
+    others = [
+        replace(whole, dataset=renamed), replace(whole, train=turned), replace(whole, train=later),
+        replace(whole, train=whole.train.assign(value=1.0)), replace(whole, test=whole.test.iloc[1:]),
+        replace(whole, new_users=whole.test.iloc[:1]), replace(whole, candidates=fewer),
+        replace(whole, protocol="random"), replace(whole, seed=1), replace(whole, options={"min_history": 2}),
+    ]  # fmt: skip
+    assert len({split.fingerprint for split in [whole, whole.inner(), *others]}) == 12
+
+
+def test_too_little_is_told_from_wrong(movielens):
+    """What stands sound but too few lets other methods go on; a wrong parameter does not."""
+    one_each = small([(u, u, 1) for u in range(4)])
+    with pytest.raises(TooLittleData, match="没有可评测的用户：每个用户至少要有两条"):
+        make_split(one_each, "leave_last_out")
+    with pytest.raises(TooLittleData, match="调小 min_history"):
+        make_split(movielens, "leave_last_out", min_history=10_000)
+    for wrong in ({"protocol": "by_moon"}, {"min_value": 6}, {"fraction": 0.0}, {"fraction": 2}, {"fresh_days": 1}):
+        with pytest.raises(DataError) as error:
+            make_split(movielens, **{"protocol": "cold_items", **wrong})
+        assert not isinstance(error.value, TooLittleData)
 
 
 def test_refusals(own_folder, movielens):

@@ -1,9 +1,17 @@
 """Cleaning and segmentation on strings that break naive code."""
 
+import json
+import marshal
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import jieba
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textrec_utils.core.files import sha256_of
 from textrec_utils.text import Segmenter, han_share, load_stopwords, normalize, user_dictionary, word_counts
 
 
@@ -17,6 +25,15 @@ from textrec_utils.text import Segmenter, han_share, load_stopwords, normalize, 
         ("  多  个\t空\n白 ", "多 个 空 白"),
         ("3 < 5 > 2", "3 < 5 > 2"),
         ("㎏和①", "kg和1"),
+        ("cafe\u0301，很好", "café，很好"),  # an accent of its own
+        ("ｶﾞｲﾄﾞ！", "ガイド！"),  # half-width kana with their marks
+        ("e\u200d\u0301", "é"),
+        ("，\u0301、", "，\u0301、"),
+        ("x<y and y>z", "x<y and y>z"),
+        ("a<b and c>d，1<2>0", "a<b and c>d，1<2>0"),
+        ("<a href='x y' class=b>文</a><br/><img src=x\nonerror=1>字", "文 字"),
+        ("<input disabled><!-- a > b --><!DOCTYPE html></p >字", "字"),
+        ("见http://a.b/c，很好（https://d.e/f）。", "见 ，很好（ ）。"),
         ("", ""),
     ],
 )
@@ -67,6 +84,35 @@ def test_user_dictionary_of_the_films(movielens):
     assert {"玩具总动员", "汤姆·汉克斯"} <= set(words)
     segment = Segmenter(words)
     assert "玩具总动员" in segment("他喜欢玩具总动员。")
+
+
+def test_names_are_those_that_the_data_tell_of(movielens):
+    items = movielens.items.head(3).assign(title="无名", singer=["邓丽君|王菲", "", "许巍"])
+    dataset = replace(movielens, items=items, entity_columns=("singer",))
+    assert user_dictionary(dataset) == ["无名", "王菲", "许巍", "邓丽君"]
+    assert user_dictionary(replace(dataset, entity_columns=())) == ["无名"]
+
+
+def test_the_dictionary_is_cached_in_our_folder_alone(tmp_path, monkeypatch):
+    """jieba loads its cache as marshal data: a file that others put into the shared temporary folder is not read."""
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    (shared / "jieba.cache").write_bytes(marshal.dumps(({"外人的词": 1000}, 1000)))
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))
+    monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path / "a" / "cache"))
+    assert "外人的词" not in Segmenter(stopwords=())("这是外人的词吗")
+    assert (tmp_path / "a" / "cache" / "jieba" / "jieba.cache").stat().st_size > 1_000_000
+    assert [path.name for path in shared.iterdir()] == ["jieba.cache"]
+    assert Path(jieba.dt.tmp_dir).name == "jieba"
+
+
+def test_the_tokens_of_the_films_stay(movielens):
+    """What the chapters' numbers stand on: every token of every film, and the normalised texts."""
+    segment = Segmenter(user_dictionary(movielens))
+    tokens = json.dumps([segment(text) for text in movielens.items["text"]])
+    assert sha256_of(tokens.encode()) == "b2a0fd3bba82711e1568bb6a8e167143f362761385598a464c4501fcb0bababa"
+    texts = [normalize(t) for t in [*movielens.items["text"], *movielens.items["title"], *movielens.users["text"]]]
+    assert sha256_of("\0".join(texts).encode()) == "eb07de7b8ebaeef56bcfe25e8aa2efc80bc792d754485cdbcbeae2524bbcf4c0"
 
 
 def test_counts_and_shares():

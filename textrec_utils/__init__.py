@@ -1,6 +1,6 @@
 """Helper package of the course 《预训练语言模型与文本推荐》: from Chinese text to a ranking.
 
-One module a chapter; import what you need from its module, e.g.
+One room a subject (a file, or a folder whose face names what it offers); import what you need from its room, e.g.
 ``from textrec_utils.datasets import load_dataset``. Importing the package itself
 loads nothing heavy and prints nothing.
 """

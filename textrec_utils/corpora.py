@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import lzma
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from textrec_utils.cache import sha256_of
-from textrec_utils.datasets import DataError
+from textrec_utils.core.errors import DataError
+from textrec_utils.core.files import sha256_of
+from textrec_utils.datasets.tables import lines_of, rows_of
 from textrec_utils.text import normalize
 
 
@@ -32,9 +31,7 @@ def read_corpus(folder: Path | str, files: dict[str, str]) -> list[str]:
     lines: dict[str, None] = {}
     for name, checksum in files.items():
         path = checked_file(Path(folder) / name, checksum)
-        opener = lzma.open if path.suffix == ".xz" else open
-        with opener(path, "rt", encoding="utf-8") as f:
-            lines.update((text, None) for line in f if (text := normalize(line)))
+        lines.update((text, None) for line in lines_of(path) if (text := normalize(line)))
     return list(lines)
 
 
@@ -54,21 +51,18 @@ def read_pairs(path: Path | str, checksum: str = "") -> Pairs:
     Raises DataError with file and line where a label is no number.
     """
     path = checked_file(Path(path), checksum)
-    # Only line ends end a line: str.splitlines() would also cut at U+2028 and its kind, which texts from the web hold.
-    text = io.StringIO(path.read_text(encoding="utf-8-sig").replace("\ufeff", ""))
-    style = {"delimiter": ","} if path.suffix == ".csv" else {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    rows = csv.reader(text, **style)
     left, right, label = [], [], []
-    for row in rows:
-        number = rows.line_num
+    for number, row in rows_of(path, "," if path.suffix == ".csv" else "\t"):
         if len(row) < 3:
             raise DataError(f"{path.name} 第 {number} 行只有 {len(row)} 列：要有句子、句子、分数三列。")
         try:
-            value = float(row[-1])
+            value = math.nan if "_" in row[-1] else float(row[-1])  # Python itself reads 1_000 as a thousand
         except ValueError:
             if number == 1:  # a header
                 continue
-            raise DataError(f"{path.name} 第 {number} 行的分数 {row[-1]!r} 不是数。") from None
+            value = math.nan
+        if not math.isfinite(value):
+            raise DataError(f"{path.name} 第 {number} 行的分数 {row[-1]!r} 不是数，请改好或删掉该行。")
         left.append(normalize(row[-3]))
         right.append(normalize(row[-2]))
         label.append(value)

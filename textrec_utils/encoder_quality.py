@@ -12,14 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from textrec_utils.baselines import unit_rows
+from textrec_utils.baselines.content import unit_rows
+from textrec_utils.core.errors import DataError
+from textrec_utils.core.paths import project_data
+from textrec_utils.core.seeds import seeded
 from textrec_utils.corpora import Pairs, checked_file, read_corpus, read_pairs
-from textrec_utils.datasets import DataError, project_data
-from textrec_utils.encoder import Encoder, center, load_pretrained, quiet_loading
+from textrec_utils.datasets.tables import read_table, rows_of
+from textrec_utils.encoder.batching import by_length
+from textrec_utils.encoder.encoder import Encoder
+from textrec_utils.encoder.loading import load_pretrained, quiet_loading
+from textrec_utils.encoder.precision import autocast
+from textrec_utils.encoder.space import center
 from textrec_utils.text import HAN, normalize
 
 # ---------------------------------------------------------------- reading
@@ -38,29 +44,27 @@ class EvalSets:
 
 
 def read_eval_sets(corpora: Path | str | None = None, held_out: int = 2000) -> EvalSets:
-    """Our own small sets, or (given a folder) STS-B-zh validation, LCQMC dev, headlines and the corpus's last sentences.
+    """Our own small sets, or (given a folder) STS-B-zh validation, LCQMC dev, headlines, the corpus's last sentences.
 
     corpora: folder with pairs/stsb_zh_valid.tsv, pairs/lcqmc_dev.tsv, headlines_dev.tsv, sentences.txt.xz.
     """
     if corpora is None:
         folder = project_data() / "encoder_eval"
-        titles = pd.read_csv(folder / "headlines.csv")
+        titles = read_table(folder / "headlines.csv")
         return EvalSets(
             "课程自写", read_pairs(folder / "similarity.csv"), read_pairs(folder / "paraphrase.csv"),
             [normalize(t) for t in titles.title], titles.category.to_numpy(),
-            [normalize(t) for t in pd.read_csv(folder / "sentences.csv").sentence],
+            [normalize(t) for t in read_table(folder / "sentences.csv").sentence],
         )  # fmt: skip
     folder = Path(corpora)
     headlines = []
-    with checked_file(folder / "headlines_dev.tsv", "").open(encoding="utf-8") as f:
-        for number, line in enumerate(f, 1):
-            title, tab, category = line.strip("\n").partition("\t")
-            if not tab:
-                raise DataError(f"headlines_dev.tsv 第 {number} 行没有制表符：每行要有标题、制表符、类别。")
-            headlines.append((normalize(title), category.partition("\t")[0]))
+    for number, row in rows_of(checked_file(folder / "headlines_dev.tsv", ""), "\t"):
+        if len(row) < 2:
+            raise DataError(f"headlines_dev.tsv 第 {number} 行没有制表符：每行要有标题、制表符、类别。")
+        headlines.append((normalize(row[0]), row[1]))
+    pairs = [read_pairs(folder / "pairs" / name) for name in ("stsb_zh_valid.tsv", "lcqmc_dev.tsv")]
     return EvalSets(
-        "公开验证集", read_pairs(folder / "pairs" / "stsb_zh_valid.tsv"), read_pairs(folder / "pairs" / "lcqmc_dev.tsv"),
-        [title for title, _ in headlines], np.array([category for _, category in headlines]),
+        "公开验证集", *pairs, [title for title, _ in headlines], np.array([category for _, category in headlines]),
         read_corpus(folder, {"sentences.txt.xz": ""})[-held_out:],
     )  # fmt: skip
 
@@ -116,7 +120,8 @@ def neighbour_accuracy(vectors: np.ndarray, classes: np.ndarray, k: int = 10) ->
 
 @dataclass(frozen=True)
 class Masked:
-    """accuracy: share of masked 汉字 guessed right (NaN where the vocabulary has no single 汉字 to ask for). loss: mean cross-entropy in nats over all masked tokens."""
+    """accuracy: share of masked 汉字 guessed right (NaN where the vocabulary has no single 汉字 to ask for).
+    loss: mean cross-entropy in nats over all masked tokens."""
 
     accuracy: float
     loss: float
@@ -130,7 +135,9 @@ def special_pieces(tokenizer) -> torch.Tensor:
     return special
 
 
-def masked_characters(model, tokenizer, texts: Sequence[str], rate: float = 0.15, seed: int = 0, batch_size: int = 64) -> Masked:
+def masked_characters(
+    model, tokenizer, texts: Sequence[str], rate: float = 0.15, seed: int = 0, batch_size: int = 64
+) -> Masked:
     """Hide `rate` of the tokens behind [MASK] and let a masked language model guess them.
 
     model: a `...ForMaskedLM` with its tokenizer. Accuracy counts 汉字 alone (blanks, Latin, punctuation and
@@ -145,14 +152,15 @@ def masked_characters(model, tokenizer, texts: Sequence[str], rate: float = 0.15
     loss = 0.0
     device = next(model.parameters()).device
     for start in range(0, len(texts), batch_size):
-        batch = tokenizer(list(texts[start : start + batch_size]), padding=True, truncation=True, max_length=128, return_tensors="pt")
-        ids = batch["input_ids"]
+        part = list(texts[start : start + batch_size])
+        batch = tokenizer(part, padding=True, truncation=True, max_length=128, return_tensors="pt")
+        ids, mask = batch["input_ids"], batch["attention_mask"]
         chosen = (torch.rand(ids.shape, generator=generator) < rate) & ~special[ids]
         if not chosen.any():
             continue
         masked = ids.masked_fill(chosen, tokenizer.mask_token_id)
         with torch.inference_mode():
-            logits = model(input_ids=masked.to(device), attention_mask=batch["attention_mask"].to(device)).logits.cpu()[chosen].float()
+            logits = model(input_ids=masked.to(device), attention_mask=mask.to(device)).logits.cpu()[chosen].float()
         truth = ids[chosen]
         loss += float(F.cross_entropy(logits, truth, reduction="sum"))
         tokens += len(truth)
@@ -170,7 +178,8 @@ def speed_ratio(encoder: Encoder, texts: Sequence[str], rounds: int = 3) -> tupl
     """
     from transformers import BertConfig, BertModel
 
-    base = BertModel(BertConfig(vocab_size=max(21_128, len(encoder.tokenizer)))).eval().to(encoder.device)
+    with seeded(0):
+        base = BertModel(BertConfig(vocab_size=max(21_128, len(encoder.tokenizer)))).eval().to(encoder.device)
     times: dict[object, list[float]] = {encoder.model: [], base: []}
     for model, seconds in times.items():
         _run(encoder, model, texts[: encoder.batch_size])  # warm
@@ -185,10 +194,9 @@ def speed_ratio(encoder: Encoder, texts: Sequence[str], rounds: int = 3) -> tupl
 
 
 def _run(encoder: Encoder, model, texts: Sequence[str]) -> None:
-    order = sorted(texts, key=len, reverse=True)
-    for start in range(0, len(order), encoder.batch_size):
-        with torch.inference_mode(), encoder._autocast():
-            model(**encoder.tokenize(order[start : start + encoder.batch_size]))
+    for rows in by_length([len(text) for text in texts], encoder.batch_size):
+        with torch.inference_mode(), autocast(encoder.device, encoder.bf16):
+            model(**encoder.tokenize([texts[i] for i in rows]))
 
 
 def evaluate_vectors(encode: Callable[[list[str]], np.ndarray], sets: EvalSets) -> dict[str, float]:

@@ -3,78 +3,99 @@
 from __future__ import annotations
 
 import json
-import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.numpy import save_file
 
-from textrec_utils.cache import write_atomic
-from textrec_utils.datasets import DataError
-from textrec_utils.encoder import Encoder, quiet_loading
-from textrec_utils.finetuning import TwoTower, TwoTowerConfig
+from textrec_utils.core.errors import DataError
+from textrec_utils.core.files import atomic_folder
+from textrec_utils.encoder.encoder import Encoder
+from textrec_utils.encoder.loading import quiet_loading
+from textrec_utils.finetuning.config import TwoTowerConfig
+from textrec_utils.finetuning.result import TwoTower
 
 POOLING_NAMES = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
+MARK = "textrec_tower.json"  # in every folder of ours: the tower's settings, and which files we wrote
 
 
 def save_sentence_transformer(tower: TwoTower, folder: Path | str) -> Path:
-    """Write encoder, pooling, head and normalisation; `SentenceTransformer(folder).encode(texts)` then gives the tower's
-    item vectors, (texts, dim), and the mean of a history's vectors is the user.
+    """Write encoder, pooling, head and normalisation; `SentenceTransformer(folder).encode(texts)` then gives the
+    tower's item vectors, (texts, dim), and the mean of a history's vectors is the user.
 
     The scaling that the head reads its vectors by is a linear map, so it goes into the head's first layer:
     W ((x − mean) basis) + b = (W basisᵀ) x + (b − W basisᵀ mean).
-    Raises DataError for towers whose item vectors no text encoder alone can give (`lexical`, `both`, fused ones) and for
-    folders that hold something else or can't be written.
+    Raises DataError for towers whose item vectors no text encoder alone can give (`lexical`, `both`, fused ones), where
+    another model stands under the encoder's name by now, and for folders that hold something else or can't be written.
+    A folder of ours is replaced as a whole.
     """
     config = tower.config
     folder = check_export(config, folder)
     if "scale.basis" not in tower.weights:
         raise DataError("拼起来的塔不能导出成SentenceTransformer：请分别导出拼之前的每一座。")
     encoder = Encoder(tower.model, max_length=config.max_length)
-    moved = {n.removeprefix("encoder."): torch.from_numpy(a) for n, a in tower.weights.items() if n.startswith("encoder.")}
-    found = encoder.model.load_state_dict(moved, strict=False)
+    if tower.encoder and tower.encoder != encoder.fingerprint:
+        raise DataError(f"{tower.model} 已不是当初训练时的那个编码器（指纹不同）：请换回原来的模型，或重新训练。")
+    ours = ((n.removeprefix("encoder."), a) for n, a in tower.weights.items() if n.startswith("encoder."))
+    found = encoder.model.load_state_dict({n: torch.from_numpy(a) for n, a in ours}, strict=False)
     if found.unexpected_keys:
-        raise DataError(f"编码器 {tower.model} 里没有训练过的权重 {found.unexpected_keys[0]}：它不是当初训练的那个模型。")
+        raise DataError(f"编码器 {tower.model} 里没有权重 {found.unexpected_keys[0]}：它不是当初训练的那个模型。")
     encoder.tokenizer.model_max_length = config.max_length
-    for old in (*folder.glob("[0-9]*_Dense"), *folder.glob("[0-9]*_Normalize")):  # an earlier tower may have had more layers
-        shutil.rmtree(old)
-    with quiet_loading():
-        encoder.model.save_pretrained(folder)
-        encoder.tokenizer.save_pretrained(folder)
     layers = _dense_layers(tower)
-    names = ["", "1_Pooling", *(f"{n}_Dense" for n in range(2, 2 + len(layers)))]
-    kinds = ["Transformer", "Pooling", *["Dense"] * len(layers)]
-    if config.similarity != "dot":
-        names.append(f"{len(names)}_Normalize")
-        kinds.append("Normalize")
-    modules = [{"idx": n, "name": str(n), "path": p, "type": f"sentence_transformers.models.{k}"} for n, (p, k) in enumerate(zip(names, kinds))]
-    _json(folder / "modules.json", modules)
-    _json(folder / "sentence_bert_config.json", {"max_seq_length": config.max_length, "do_lower_case": False})
+    kinds = ["Transformer", "Pooling", *["Dense"] * len(layers), *["Normalize"] * (config.similarity != "dot")]
+    names = ["", *(f"{n}_{kind}" for n, kind in enumerate(kinds) if n)]
+    modules = [
+        {"idx": n, "name": str(n), "path": name, "type": f"sentence_transformers.models.{kind}"}
+        for n, (name, kind) in enumerate(zip(names, kinds))
+    ]
+    pooling = {name: way == config.pooling for way, name in POOLING_NAMES.items()}
     prompts = {"prompts": {"item": tower.prefix}, "default_prompt_name": "item"} if tower.prefix else {}
-    _json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "dot", **prompts})
-    width = {"word_embedding_dimension": encoder.dim}
-    _json(folder / "1_Pooling" / "config.json", width | {name: way == config.pooling for way, name in POOLING_NAMES.items()})
-    for name, (weight, bias, activation) in zip(names[2:], layers):
-        _dense(folder / name, weight, bias, activation)
-    if config.similarity != "dot":
-        (folder / names[-1]).mkdir(exist_ok=True)
+    with atomic_folder(folder.resolve()) as new, quiet_loading():
+        encoder.model.save_pretrained(new)
+        encoder.tokenizer.save_pretrained(new)
+        for name in names[1:]:
+            (new / name).mkdir()
+        _json(new / "modules.json", modules)
+        _json(new / "sentence_bert_config.json", {"max_seq_length": config.max_length, "do_lower_case": False})
+        _json(new / "config_sentence_transformers.json", {"similarity_fn_name": "dot", **prompts})
+        _json(new / "1_Pooling" / "config.json", {"word_embedding_dimension": encoder.dim, **pooling})
+        for name, layer in zip(names[2:], layers):
+            _dense(new / name, *layer)
+        files = [MARK, *(path.name for path in new.iterdir())]
+        _json(new / MARK, {"settings": tower.settings(), "files": sorted(files)})
     return folder
 
 
 def check_export(config: TwoTowerConfig, folder: Path | str) -> Path:
     """The folder, made where it wasn't there: what can't be saved is told before hours of training, not after."""
-    folder = Path(folder)
     if config.features != "encoder":
         raise DataError("只有 features=encoder 的双塔能导出成SentenceTransformer：词面向量不是编码器算出来的。")
     if config.pooling not in POOLING_NAMES:
         raise DataError(f"SentenceTransformer没有池化方式 {config.pooling}；可用的有 {'、'.join(POOLING_NAMES)}。")
+    return check_folder(folder, MARK)
+
+
+def check_folder(folder: Path | str, mark: str) -> Path:
+    """The folder, made where it wasn't there. DataError where it holds what the file `mark` in it doesn't name."""
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()) and not (folder / "modules.json").is_file():
-            raise DataError(f"文件夹 {folder} 里有别的文件，不覆盖：请换一个空文件夹。")
+        tempfile.TemporaryDirectory(dir=folder.resolve().parent).cleanup()  # where the new one is made
+        foreign = {path.name for path in folder.iterdir()} - _ours(folder / mark)
     except OSError as error:
         raise DataError(f"文件夹 {folder} 建不起来或读不了（{error.strerror}）：请换一个能写的文件夹。") from None
+    if foreign:
+        raise DataError(f"文件夹 {folder} 里有不是我们写的 {min(foreign)}，不覆盖：请换一个空文件夹。")
     return folder
+
+
+def _ours(mark: Path) -> set[str]:
+    try:
+        return set(json.loads(mark.read_bytes())["files"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return set()
 
 
 def _dense_layers(tower: TwoTower) -> list[tuple[np.ndarray, np.ndarray, str]]:
@@ -95,13 +116,11 @@ def _dense_layers(tower: TwoTower) -> list[tuple[np.ndarray, np.ndarray, str]]:
 
 
 def _dense(folder: Path, weight: np.ndarray, bias: np.ndarray, activation: str) -> None:
-    from safetensors.numpy import save
-
-    shape = {"in_features": weight.shape[1], "out_features": weight.shape[0], "bias": True, "activation_function": activation}
-    _json(folder / "config.json", shape)
-    tensors = {"linear.weight": np.ascontiguousarray(weight, dtype=np.float32), "linear.bias": np.ascontiguousarray(bias, dtype=np.float32)}
-    write_atomic(folder / "model.safetensors", save(tensors))
+    shape = {"in_features": weight.shape[1], "out_features": weight.shape[0], "bias": True}
+    _json(folder / "config.json", shape | {"activation_function": activation})
+    tensors = {"linear.weight": weight, "linear.bias": bias}
+    save_file({n: np.ascontiguousarray(a, dtype=np.float32) for n, a in tensors.items()}, folder / "model.safetensors")
 
 
 def _json(path: Path, value) -> None:
-    write_atomic(path, json.dumps(value, ensure_ascii=False, indent=1).encode())
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -6,21 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textrec_utils.baselines import Recommender
+from textrec_utils.baselines.base import Recommender
+from textrec_utils.core.cost import Cost
 from textrec_utils.splits import Split
 
 
 class Given(Recommender):
-    """Scores that were computed before, (users, items): trying another weight in a blend then costs next to nothing."""
+    """Scores that were computed before, (users, items): trying another weight in a blend then costs next to nothing.
+
+    What made them isn't known here, so its flags promise nothing.
+    """
+
+    FITTED = ("_scores",)
 
     def __init__(self, name: str, scores: np.ndarray):
         self.name, self._scores = name, scores
 
-    def fit(self, split: Split) -> "Given":
+    def fit(self, split: Split) -> Given:
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:
-        return self._scores[users]
+        return np.asarray(self._scores[users], dtype=np.float32)
 
 
 class Blend(Recommender):
@@ -28,21 +34,37 @@ class Blend(Recommender):
 
     parts: fitted or unfitted recommenders. weights: one a part, any scale; None: all the same.
     fit_parts: False where the parts were fitted on this very split before.
+    It costs what its parts cost, needs what they need, and knows what one of them knows.
     """
 
-    def __init__(self, parts: Sequence[Recommender], weights: Sequence[float] | None = None, *, name: str = "", fit_parts: bool = True):
+    SETTINGS = ("weights",)
+    FITTED = ("_candidates", "_seen")
+    _fit_parts = True
+
+    def __init__(
+        self, parts: Sequence[Recommender], weights: Sequence[float] | None = None, *,
+        name: str = "", fit_parts: bool = True,
+    ):  # fmt: skip
         if not parts:
             raise ValueError("融合至少要有一个推荐器。")
         if weights is not None and len(weights) != len(parts):
             raise ValueError(f"{len(parts)} 个推荐器给了 {len(weights)} 个权重；两者要一样多。")
-        self._parts, self._fit_parts = list(parts), fit_parts
-        self._weights = np.asarray(weights if weights is not None else np.ones(len(parts)), dtype=float)
+        self.parts, self._fit_parts = list(parts), fit_parts
+        self.weights = [float(w) for w in weights] if weights is not None else [1.0] * len(parts)
         self.name = name or "＋".join(part.name for part in parts)
-        self.weights = "、".join(f"{w:g}" for w in self._weights)
+        self.cost = sum((part.cost for part in parts), Cost())
 
-    def fit(self, split: Split) -> "Blend":
+    needs = property(lambda self: frozenset().union(*(part.needs for part in self.parts)))
+    cold_items = property(lambda self: any(part.cold_items for part in self.parts))
+    new_users = property(lambda self: any(part.new_users for part in self.parts))
+
+    def settings(self) -> dict[str, object]:
+        """Its own, and under `parts` each part's with its name."""
+        return super().settings() | {"parts": [{"name": part.name, **part.settings()} for part in self.parts]}
+
+    def fit(self, split: Split) -> Blend:
         if self._fit_parts:
-            for part in self._parts:
+            for part in self.parts:
                 part.fit(split)
         self._candidates, self._seen = split.candidates, split.train_matrix
         return self
@@ -51,7 +73,7 @@ class Blend(Recommender):
         # Only what can be recommended is compared: most parts score the history itself highest.
         open_ = self._candidates & (self._seen[users].toarray() == 0)  # (users, items)
         total = 0.0
-        for part, weight in zip(self._parts, self._weights):
+        for part, weight in zip(self.parts, self.weights):
             total = total + weight * self._comparable(np.asarray(part.score(users), dtype=np.float64), open_)
         return total.astype(np.float32)
 
@@ -81,7 +103,12 @@ class ReciprocalRankFusion(Blend):
     can't tell them apart shall not prefer the first of them.
     """
 
-    def __init__(self, parts: Sequence[Recommender], weights: Sequence[float] | None = None, *, constant: float = 60.0, name: str = "", fit_parts: bool = True):  # fmt: skip
+    SETTINGS = ("weights", "constant")
+
+    def __init__(
+        self, parts: Sequence[Recommender], weights: Sequence[float] | None = None, *,
+        constant: float = 60.0, name: str = "", fit_parts: bool = True,
+    ):  # fmt: skip
         super().__init__(parts, weights, name=name, fit_parts=fit_parts)
         self.constant = constant
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 
-def full_softmax_loss(users: torch.Tensor, items: torch.Tensor, target: torch.Tensor, barred: torch.Tensor, temperature: torch.Tensor | float) -> torch.Tensor:
+def full_softmax_loss(
+    users: torch.Tensor, items: torch.Tensor, target: torch.Tensor, barred: torch.Tensor,
+    temperature: torch.Tensor | float,
+) -> torch.Tensor:  # fmt: skip
     """Cross-entropy of each user's hidden items against the whole catalogue.
 
     −Σ_i t_ui log softmax(u · i / temperature) / Σ_i t_ui, meaned over users: the multinomial
@@ -22,8 +27,8 @@ def full_softmax_loss(users: torch.Tensor, items: torch.Tensor, target: torch.Te
 
 
 def in_batch_loss(
-    users: torch.Tensor, items: torch.Tensor, target: torch.Tensor, barred: torch.Tensor, temperature: torch.Tensor | float,
-    log_q: torch.Tensor | None, hard: torch.Tensor | None = None,
+    users: torch.Tensor, items: torch.Tensor, target: torch.Tensor, barred: torch.Tensor,
+    temperature: torch.Tensor | float, log_q: torch.Tensor | None, hard: torch.Tensor | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Cross-entropy of the liked item against the other liked items of the batch.
 
@@ -31,8 +36,9 @@ def in_batch_loss(
     barred: (pairs, catalogue) bool as above. log_q: (catalogue,) log of each item's chance to be in the
     batch, taken off the logits, since popular items come as negatives too often (Yi et al. 2019).
     A column that repeats the row's own item is a duplicate, not a negative, and is masked.
-    hard: (pairs, h, dim) further negatives of each row alone. With log_q each of them counts as one item of the catalogue:
-    the corrected columns together estimate pairs × the catalogue's sum, so without + log(pairs) they would drown it.
+    hard: (pairs, h, dim) further negatives of each row alone. With log_q each of them counts as one item of the
+    catalogue: the corrected columns together estimate pairs × the catalogue's sum, so without + log(pairs) they would
+    drown it.
     """
     logits = users @ items.T / temperature  # (pairs, pairs)
     if log_q is not None:
@@ -48,7 +54,9 @@ def in_batch_loss(
     return F.cross_entropy(logits, torch.arange(len(target), device=target.device))
 
 
-def bpr_loss(users: torch.Tensor, items: torch.Tensor, negatives: torch.Tensor, temperature: torch.Tensor | float) -> torch.Tensor:
+def bpr_loss(
+    users: torch.Tensor, items: torch.Tensor, negatives: torch.Tensor, temperature: torch.Tensor | float
+) -> torch.Tensor:
     """−log σ((u · i − u · j) / temperature), meaned over pairs and their negatives j (Rendle et al. 2009).
 
     users, items: (pairs, dim). negatives: (pairs, n, dim).
@@ -58,15 +66,16 @@ def bpr_loss(users: torch.Tensor, items: torch.Tensor, negatives: torch.Tensor, 
 
 
 def mine_hard_negatives(
-    users: torch.Tensor, items: torch.Tensor, liked: torch.Tensor, barred: torch.Tensor, depth: int, *, margin: float = 0.95
+    users: torch.Tensor, items: torch.Tensor, liked: torch.Tensor, barred: torch.Tensor, depth: int, *,
+    margin: float = 0.95,
 ) -> torch.Tensor:  # fmt: skip
     """The highest-ranked items that a user does not like, without those that look like forgotten likes.
 
     users: (users, dim), items: (catalogue, dim), liked: (users, catalogue) bool, barred: (catalogue,) bool.
     False negatives: an item that scores above `margin` times the user's mean liked item is left out, since it is
     more likely a like that nobody has recorded (positive-aware mining, Moreira et al. 2024).
-    Returns (users, depth) item rows, hardest first; where fewer are left, the last one is repeated. (Of a user who likes
-    everything no fair negative exists; some liked item is returned.)
+    Returns (users, depth) item rows, hardest first; where fewer are left, the last one is repeated. (Of a user who
+    likes everything no fair negative exists; some liked item is returned.)
     """
     scores = users @ items.T
     mean_liked = (scores * liked).sum(1) / liked.sum(1).clamp(min=1)
@@ -81,3 +90,66 @@ def mine_hard_negatives(
     last = (fair.sum(1, keepdim=True) - 1).clamp(min=0)
     rows = torch.where(fair, found.indices, found.indices.gather(1, last))
     return torch.where(fair.any(1, keepdim=True), rows, plain.indices.gather(1, least))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a step asks of a loss.
+
+    users: (b, dim), a vector for each row of the batch. items: (catalogue, dim), with gradient. temperature: a number
+    or a learned scalar. barred: (b, catalogue) bool, items that are no fair negatives of the row. log_q: (catalogue,)
+    log of each item's share of the likes. target: of a batch of users (b, catalogue), 1 for what was hidden and liked,
+    else 0; of pairs (b,), the liked item's row. negatives: (b, n) rows of items, or None where none were drawn.
+    """
+
+    users: torch.Tensor
+    items: torch.Tensor
+    temperature: torch.Tensor | float
+    target: torch.Tensor
+    barred: torch.Tensor
+    log_q: torch.Tensor
+    negatives: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """An entry of LOSSES.
+
+    batch: `users` (each row a user, judged over the whole catalogue) or `pairs` (each row a user and one liked item).
+    negatives: which items beside the batch's own are drawn for each pair: `none`; `hard`: mined ones, where
+    `hard_negatives` asks for them, else None; `always`: mined ones, or else one that the user has not liked.
+    call: the loss, a scalar to be made small. says: for readers, in Chinese.
+    """
+
+    batch: str
+    negatives: str
+    call: Callable[[Asked], torch.Tensor]
+    says: str = ""
+
+    def __post_init__(self):
+        allowed = {"users": ("none",), "pairs": ("none", "hard", "always")}
+        if self.negatives not in allowed.get(self.batch, ()):
+            raise ValueError(f"没有 {self.batch}＋{self.negatives} 这种 loss：可用的有 {allowed}。")
+
+
+def _full(a: Asked) -> torch.Tensor:
+    return full_softmax_loss(a.users, a.items, a.target, a.barred, a.temperature)
+
+
+def _in_batch(a: Asked, correct: bool) -> torch.Tensor:
+    hard = None if a.negatives is None else a.items[a.negatives]
+    log_q = a.log_q if correct else None
+    return in_batch_loss(a.users, a.items[a.target], a.target, a.barred, a.temperature, log_q, hard)
+
+
+def _bpr(a: Asked) -> torch.Tensor:
+    return bpr_loss(a.users, a.items[a.target], a.items[a.negatives], a.temperature)
+
+
+# All that `TwoTowerConfig(loss=...)` may be: a new loss is one entry here.
+LOSSES = {
+    "full": Loss("users", "none", _full, "全目录softmax"),
+    "in_batch": Loss("pairs", "hard", lambda a: _in_batch(a, True), "批内负例，logQ校正"),
+    "in_batch_no_logq": Loss("pairs", "hard", lambda a: _in_batch(a, False), "不校正"),
+    "bpr": Loss("pairs", "always", _bpr),
+}

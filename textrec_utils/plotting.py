@@ -12,6 +12,8 @@ from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from textrec_utils.core.escape import in_figure
+
 GREYS = ["#1b3a5c", "#4f86b8", "#9cc3e0", "#d9a441", "#8a8a8a", "#c44e52", "#5b8c5a"]  # distinct in lightness too
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 
@@ -38,20 +40,18 @@ def use_cjk_font() -> str:
 
 def plot_leaderboard(results, metric: str, ax: Axes | None = None, title: str = "") -> Axes:
     """Horizontal points with 95% intervals, best on top; `results` as `evaluation.leaderboard` takes them."""
-    from textrec_utils.evaluation import bootstrap_interval
-
     use_cjk_font()
     ordered = sorted(results, key=lambda r: r.mean(metric))
     if ax is None:
         _, ax = plt.subplots(figsize=(7.5, 0.8 + 0.34 * len(ordered)))
     means = np.array([r.mean(metric) for r in ordered])
-    spans = np.array([bootstrap_interval(r.users[metric]) for r in ordered])
+    spans = np.array([r.interval(metric) for r in ordered])
     error = np.abs(spans.T - means)
     ax.errorbar(means, range(len(ordered)), xerr=error, fmt="o", color=GREYS[0], ecolor=GREYS[1], capsize=3)
-    ax.set_yticks(range(len(ordered)), [r.method for r in ordered])
+    ax.set_yticks(range(len(ordered)), [in_figure(r.method) for r in ordered])
     ax.set_xlabel(f"{metric}（点为均值，横线为 95% 区间）")
     ax.set_xlim(left=0)
-    ax.set_title(title)
+    ax.set_title(in_figure(title))
     return ax
 
 
@@ -61,7 +61,8 @@ def plot_curves(curves: dict[str, np.ndarray], x_label: str, y_label: str, ax: A
     if ax is None:
         _, ax = plt.subplots()
     for i, (name, curve) in enumerate(curves.items()):
-        ax.plot(curve[:, 0], curve[:, 1], marker=MARKERS[i % len(MARKERS)], markersize=4, color=GREYS[i % len(GREYS)], label=name)
+        look = {"marker": MARKERS[i % len(MARKERS)], "color": GREYS[i % len(GREYS)], "markersize": 4}
+        ax.plot(curve[:, 0], curve[:, 1], label=in_figure(name), **look)
     ax.set_xlabel(x_label)
     ax.set_ylabel(y_label)
     ax.legend(frameon=False)
@@ -101,9 +102,10 @@ def plot_map(points: np.ndarray, labels: list[str], groups: pd.Series, ax: Axes 
         _, ax = plt.subplots(figsize=(9, 7))
     for i, group in enumerate(groups.unique()):
         chosen = (groups == group).to_numpy()
-        ax.scatter(*points[chosen].T, s=26, marker=MARKERS[i % len(MARKERS)], color=GREYS[i % len(GREYS)], label=group)
+        look = {"marker": MARKERS[i % len(MARKERS)], "color": GREYS[i % len(GREYS)], "s": 26}
+        ax.scatter(*points[chosen].T, label=in_figure(group), **look)
     for (x, y), label in zip(points, labels):
-        ax.annotate(label, (x, y), fontsize=8.5, xytext=(3, 3), textcoords="offset points")
+        ax.annotate(in_figure(label), (x, y), fontsize=8.5, xytext=(3, 3), textcoords="offset points")
     ax.legend(frameon=False, loc="best")
     ax.set_xticks([])
     ax.set_yticks([])

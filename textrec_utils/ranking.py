@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from textrec_utils.baselines import Recommender
+from textrec_utils.baselines.base import Recommender, known_rows
 from textrec_utils.splits import Split
 
 
@@ -45,9 +45,14 @@ def top_k(scores: np.ndarray, k: int, exclude: sparse.csr_matrix | None = None) 
     return np.pad(best, ((0, 0), (0, k - kept)), constant_values=-1)
 
 
-def recommend(model: Recommender, split: Split, k: int, users: np.ndarray | None = None, block: int = 1024) -> np.ndarray:
-    """(users, k) item rows for the test users (or `users`): whole catalogue, seen items and non-candidates out."""
-    users = split.test_users if users is None else np.asarray(users)
+def recommend(
+    model: Recommender, split: Split, k: int, users: np.ndarray | None = None, block: int = 1024
+) -> np.ndarray:
+    """(users, k) item rows for the test users (or `users`): whole catalogue, seen items and non-candidates out.
+
+    Raises IndexError for a user row that the split hasn't.
+    """
+    users = split.test_users if users is None else known_rows(users, split.n_users)
     lists = []
     for part in blocks(users, block):
         scores = np.array(model.score(part), dtype=np.float32)
@@ -63,10 +68,13 @@ def blocks(array: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 def dot_top_k(users: np.ndarray, items: np.ndarray, k: int, block: int = 1024) -> tuple[np.ndarray, np.ndarray]:
-    """Exact maximum inner product search: indices and scores, each (users, k), in blocks of users."""
+    """Exact maximum inner product search: indices and scores, each (users, k), in blocks of users.
+
+    Where k is more than there are items, −1 and −inf fill up.
+    """
     found = [top_k(part @ items.T, k) for part in blocks(users, block)]
     index = np.concatenate(found)
-    return index, np.einsum("ud,ukd->uk", users, items[index])
+    return index, np.where(index < 0, -np.inf, np.einsum("ud,ukd->uk", users, items[index]))
 
 
 def faiss_top_k(users: np.ndarray, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +88,7 @@ def faiss_top_k(users: np.ndarray, items: np.ndarray, k: int) -> tuple[np.ndarra
 
 
 def mmr(scores: np.ndarray, vectors: np.ndarray, k: int, trade_off: float = 0.7) -> np.ndarray:
-    """Maximal marginal relevance (Carbonell & Goldstein 1998): k indices for one user.
+    """Maximal marginal relevance (Carbonell & Goldstein 1998): k indices for one user, fewer where fewer are open.
 
     scores: (items,) relevance, −inf bars an item; vectors: (items, dim), rows of length 1.
     Each step takes argmax of trade_off · relevance − (1 − trade_off) · max cosine to those taken,
@@ -89,17 +97,17 @@ def mmr(scores: np.ndarray, vectors: np.ndarray, k: int, trade_off: float = 0.7)
     if not 0 <= trade_off <= 1:
         raise ValueError(f"trade_off 应在 0 和 1 之间，得到 {trade_off}。")
     open_ = np.isfinite(scores)
-    low, high = scores[open_].min(), scores[open_].max()
-    relevance = np.where(open_, (scores - low) / max(high - low, 1e-12), -np.inf)
+    low, high = scores[open_].min(initial=np.inf), scores[open_].max(initial=-np.inf)
+    relevance = np.where(open_, scores - low, 0) / max(high - low, 1e-12)
     nearest = np.zeros(len(scores))
     taken: list[int] = []
     for _ in range(min(k, int(open_.sum()))):
-        gain = trade_off * relevance - (1 - trade_off) * nearest
+        gain = np.where(open_, trade_off * relevance - (1 - trade_off) * nearest, -np.inf)
         best = int(np.argmax(gain))
         taken.append(best)
-        relevance[best] = -np.inf
+        open_[best] = False
         nearest = np.maximum(nearest, vectors @ vectors[best])
-    return np.array(taken)
+    return np.array(taken, dtype=np.int64)
 
 
 def explain(item: int, history: np.ndarray, vectors: np.ndarray, n: int = 3) -> list[tuple[int, float]]:

@@ -6,6 +6,7 @@ leaves out, which the notes count) and shares none between train and test.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -13,7 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from textrec_utils.datasets import DataError, Dataset
+from textrec_utils.core.errors import DataError, TooLittleData
+from textrec_utils.core.files import sha256_of
+from textrec_utils.datasets.dataset import TIMED, Dataset
 
 PROTOCOLS = ("leave_last_out", "temporal", "cold_items", "random")
 
@@ -80,6 +83,14 @@ class Split:
         items = ordered["item"].to_numpy()
         return [items[a:b] for a, b in zip(ends[:-1], ends[1:])]
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over all that a model may learn from or be judged by: part of the key of every kept result."""
+        tables = [t[["user", "item", "timestamp", "value"]] for t in (self.train, self.test, self.new_users)]
+        rows = [sha256_of(t.to_numpy("<f8").tobytes()) for t in tables] + [sha256_of(self.candidates.tobytes())]
+        made = [self.dataset.checksum(), *rows, self.protocol, self.seed, self.options]
+        return sha256_of(json.dumps(made, sort_keys=True, default=float).encode())
+
     def inner(self) -> "Split":
         """The same protocol once more on the training part: for tuning, without a look at the test."""
         inner = _PARTS[self.protocol](self.dataset, self.train, seed=self.seed + 1, **self.options)
@@ -113,13 +124,16 @@ def make_split(
         items stay in the count and can't be found, by any method, so that users and denominators are those of
         the table without this rule; the notes say how many.
     min_history: test users have at least so many training positives; the others are left out and counted.
+    min_value: the least value of a liking; None is the dataset's own, 0.0 is zero.
     Raises DataError where the dataset has no timestamps (or, for fresh_days, no `published`) but the protocol
-    needs them.
+    needs them; TooLittleData where nobody is left to judge by, or nothing to recommend.
     """
     if protocol not in PROTOCOLS:
         raise DataError(f"没有划分方式 {protocol}：可用的有 {'、'.join(PROTOCOLS)}。")
-    if protocol in ("leave_last_out", "temporal") and not dataset.has_time:
+    if protocol in TIMED and not dataset.has_time:
         raise DataError(f"数据集 {dataset.name} 没有时间戳，不能用 {protocol}；请改用 random 或 cold_items。")
+    if not 0 < fraction < 1:
+        raise DataError(f"fraction 应在 0 和 1 之间，得到 {fraction:g}。")
     options: dict[str, object] = {"min_history": min_history} if min_history > 1 else {}
     if fraction != 0.2:
         options["fraction"] = fraction
@@ -148,18 +162,20 @@ def _build(dataset, pairs, is_test, protocol, leaks, seed, candidates=None, min_
     if candidates is None:
         candidates = np.ones(len(dataset.items), dtype=bool)
     elif not candidates.any():
-        raise DataError(f"{dataset.name} 按 {protocol} 划分后没有一个候选物品：请调大 fresh_days，或换一个时刻。")
+        raise TooLittleData(f"{dataset.name} 按 {protocol} 划分后没有一个候选物品：请调大 fresh_days，或换一个时刻。")
     known = test["user"].isin(train["user"])
     if not known.all():
         notes += (f"{int((~known).sum())} 条测试交互的用户没有训练历史，不参加评测",)
     if min_history > 1:
         length = test["user"].map(train["user"].value_counts()).fillna(0)
         few = known & (length < min_history)
-        notes += (f"{test.loc[few, 'user'].nunique()} 个用户的训练历史不到 {min_history} 条，不参加评测",) if few.any() else ()
+        if few.any():
+            notes += (f"{test.loc[few, 'user'].nunique()} 个用户的训练历史不到 {min_history} 条，不参加评测",)
         test, known = test[~few].reset_index(drop=True), known[~few].reset_index(drop=True)
     if not known.any():
-        need = "每个用户至少要有两条喜欢的交互" if min_history == 1 else f"测试用户要有至少 {min_history} 条训练历史，请调小 min_history"
-        raise DataError(f"{dataset.name} 按 {protocol} 划分后没有可评测的用户：{need}。")
+        need = f"测试用户要有至少 {min_history} 条训练历史，请调小 min_history"
+        need = "每个用户至少要有两条喜欢的交互" if min_history == 1 else need
+        raise TooLittleData(f"{dataset.name} 按 {protocol} 划分后没有可评测的用户：{need}。")
     judged, new = test[known].reset_index(drop=True), test[~known].reset_index(drop=True)
     stale = ~candidates[judged["item"]]
     if stale.any():

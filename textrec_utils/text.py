@@ -8,21 +8,30 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 
 import jieba
 import pandas as pd
 
-from textrec_utils.datasets import Dataset, project_data
+from textrec_utils.core.paths import cache_dir, project_data
+from textrec_utils.datasets.dataset import Dataset
+from textrec_utils.datasets.tables import read_table
 
 jieba.setLogLevel(logging.WARNING)  # its start-up lines on stderr would sit in every notebook
 
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
-_TAG = re.compile(r"<[a-zA-Z/!][^<>]*>")
-_URL = re.compile(r"https?://[^\s\u3000-\u9fff]+")
+# An attribute has a value, or is one of those that HTML itself has without: "x<y and y>z" is no tag.
+_VALUE = r"""\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+)"""
+_BARE = r"(?:async|autoplay|checked|controls|defer|disabled|hidden|loop|muted|nowrap|open|readonly|required|selected)\b"
+_ELEMENT = rf"</?[a-z][\w:-]*(?:\s+(?:[\w:-]+{_VALUE}|{_BARE}))*\s*/?>"
+_TAG = re.compile(rf"{_ELEMENT}|<![a-z][^<>]*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+_URL = re.compile(r"https?://[^\s\u2018-\u201f\u2026\u3000-\u9fff\uff00-\uffef]+")
 _INVISIBLE = re.compile(r"[\u0000-\u0008\u000b-\u001f\u007f\u00ad\u200b\u200c\u200e\u200f\u202a-\u202e\u2060\ufeff]")
 # A zero-width joiner is dirt, except inside an emoji such as a family, which it holds together.
-_STRAY_JOINER = re.compile(r"(?<![\U0001f000-\U0001faff\u2600-\u27bf\ufe0f])\u200d|\u200d(?![\U0001f000-\U0001faff\u2600-\u27bf])")
+_EMOJI = r"\U0001f000-\U0001faff\u2600-\u27bf"
+_STRAY_JOINER = re.compile(rf"(?<![{_EMOJI}\ufe0f])\u200d|\u200d(?![{_EMOJI}])")
+_RUN = re.compile("[^，。！？：；（）～…“”‘’、《》]+")
 _WORD = re.compile(r"\w")
 _NAME_DOT = re.compile(r"(?<=[\u4e00-\u9fffA-Za-z])·(?=[\u4e00-\u9fffA-Za-z])")
 
@@ -38,17 +47,15 @@ def normalize(text: str, *, emoji: str = "keep") -> str:
     if not isinstance(text, str):
         raise TypeError(f"normalize 需要字符串，得到 {type(text).__name__}；缺失值请先换成空串。")
     text = _URL.sub(" ", _TAG.sub(" ", html.unescape(text)))
-    text = _INVISIBLE.sub("", text)
-    text = "".join(c if c in _KEPT else unicodedata.normalize("NFKC", c) for c in text)
+    text = _STRAY_JOINER.sub("", _INVISIBLE.sub("", text))
+    # Run by run, not letter by letter: e with an accent of its own, or ｶ with ﾞ, become one letter.
+    text = _RUN.sub(lambda run: unicodedata.normalize("NFKC", run[0]), text)
     if emoji != "keep":
         import emoji as emoji_names
 
         replace = "" if emoji == "remove" else (lambda e, _: emoji_names.demojize(e, language="zh"))
         text = emoji_names.replace_emoji(text, replace=replace)
     return " ".join(_STRAY_JOINER.sub("", text).split())
-
-
-_KEPT = set("，。！？：；（）～…“”‘’、《》")
 
 
 def is_word(token: str) -> bool:
@@ -65,17 +72,28 @@ def han_share(text: str) -> float:
 @lru_cache(maxsize=1)
 def load_stopwords() -> frozenset[str]:
     """The course's stop words (data/stopwords.csv, which gives the reason for each group)."""
-    table = pd.read_csv(project_data() / "stopwords.csv", dtype=str, keep_default_na=False)
+    table = read_table(project_data() / "stopwords.csv")
     return frozenset(word for row in table["words"] for word in row.split())
 
 
 def user_dictionary(dataset: Dataset) -> list[str]:
-    """Words jieba should not cut: short titles, and the names in columns `*_zh` that list people."""
+    """Words jieba should not cut: short titles, and the names in the dataset's `entity_columns`."""
     words = [t for t in dataset.items["title"] if 2 <= len(t) <= 8 and HAN.search(t) and not re.search(r"\s", t)]
-    for column in ("director_zh", "cast_zh"):
-        if column in dataset.items.columns:
-            words += [name for cell in dataset.items[column] for name in cell.split("|") if len(name) > 1]
+    for column in dataset.entity_columns:
+        words += [name for cell in dataset.items[column] for name in cell.split("|") if len(name) > 1]
     return sorted(set(words))
+
+
+def _cached_by_us(tokenizer: jieba.Tokenizer) -> jieba.Tokenizer:
+    """Its dictionary's cache in our folder: jieba reads it as marshal data, and anyone may write the shared one."""
+    folder = cache_dir() / "jieba"
+    with suppress(OSError):  # where nothing can be written, jieba goes on without
+        folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.tmp_dir = str(folder)
+    return tokenizer
+
+
+_cached_by_us(jieba.dt)  # for notebooks that call jieba itself
 
 
 class Segmenter:
@@ -88,7 +106,7 @@ class Segmenter:
     def __init__(self, words: Iterable[str] = (), stopwords: Iterable[str] | None = None, lowercase: bool = True):
         self.stopwords = load_stopwords() if stopwords is None else frozenset(stopwords)
         self.lowercase = lowercase
-        self._jieba = jieba.Tokenizer()
+        self._jieba = _cached_by_us(jieba.Tokenizer())
         self._jieba.initialize()
         self._names = {}
         for word in words:

@@ -9,8 +9,11 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from textrec_utils.baselines import ALS, BPR, EASE, ItemKNN, Recommender
-from textrec_utils.evaluation import evaluate
+from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.ease import EASE
+from textrec_utils.baselines.factors import ALS, BPR
+from textrec_utils.baselines.neighbours import ItemKNN
+from textrec_utils.evaluation.results import evaluate
 from textrec_utils.splits import Split
 
 GRIDS: dict[str, tuple[Callable[..., Recommender], dict[str, list]]] = {
@@ -23,7 +26,7 @@ GRIDS: dict[str, tuple[Callable[..., Recommender], dict[str, list]]] = {
 
 @dataclass(frozen=True)
 class Tuned:
-    """best: the chosen settings. table: every setting tried, best first, with its validation figure. metric: that figure."""
+    """best: the chosen settings. table: all tried, best first, with their validation figures. metric: that figure."""
 
     best: dict[str, object]
     table: pd.DataFrame
@@ -51,4 +54,5 @@ def tune(
     settings = settings_of(grid, budget, seed)
     values = [evaluate(build(**setting), inner, [metric]).mean(metric) for setting in settings]
     table = pd.DataFrame(settings).assign(**{f"验证 {metric}": values})
-    return Tuned(settings[int(np.argmax(values))], table.sort_values(table.columns[-1], ascending=False, kind="stable", ignore_index=True), metric)
+    ordered = table.sort_values(table.columns[-1], ascending=False, kind="stable", ignore_index=True)
+    return Tuned(settings[int(np.argmax(values))], ordered, metric)

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from gensim.models import KeyedVectors, Word2Vec
 
-from textrec_utils.cache import cached_arrays, sha256_of
+from textrec_utils.core.cost import Cost
+from textrec_utils.core.errors import TooLittleData
+from textrec_utils.core.files import sha256_of
+from textrec_utils.core.store import cached_arrays
 
 WEIGHTINGS = ("mean", "idf", "sif")
+
+
+class WordVectors(KeyedVectors):
+    """gensim's vectors by word, with what training them took."""
+
+    def __init__(self, vector_size: int, cost: Cost):
+        super().__init__(vector_size)
+        self.cost = cost
 
 
 def train_word2vec(
     sequences: Sequence[Sequence[str]], *, dim: int = 100, window: int = 5, min_count: int = 2, epochs: int = 30,
     negative: int = 10, sample: float = 1e-3, ns_exponent: float = 0.75, seed: int = 0,
-) -> KeyedVectors:  # fmt: skip
+) -> WordVectors:  # fmt: skip
     """Skip-gram with negative sampling (Mikolov et al. 2013) on token sequences.
 
     One worker and a hash that does not depend on PYTHONHASHSEED, so that two runs give the same
     vectors. Also item2vec (Barkan & Koenigstein 2016): pass histories of item ids, with a window
     as long as a history and ns_exponent between −1 and 1.
-    Raises ValueError where no word occurs min_count times.
+    Raises TooLittleData where no word occurs min_count times.
     """
     counts = Counter(t for s in sequences for t in s)
     if not counts or max(counts.values()) < min_count:
-        raise ValueError(f"没有出现至少 {min_count} 次的词，无法训练；请给更多文本或调低 min_count。")
+        raise TooLittleData(f"没有出现至少 {min_count} 次的词，无法训练；请给更多文本或调低 min_count。")
     key = {
-        "sequences": sha256_of("\0".join("\1".join(s) for s in sequences).encode()), "dim": dim, "window": window,
+        "sequences": sha256_of(json.dumps([list(s) for s in sequences]).encode()), "dim": dim, "window": window,
         "min_count": min_count, "epochs": epochs, "negative": negative, "sample": sample,
         "ns_exponent": ns_exponent, "seed": seed,
     }  # fmt: skip
@@ -38,16 +50,15 @@ def train_word2vec(
             [list(s) for s in sequences], vector_size=dim, window=window, min_count=min_count, epochs=epochs, sg=1,
             negative=negative, sample=sample, ns_exponent=ns_exponent, seed=seed, workers=1, hashfxn=_stable_hash,
         )  # fmt: skip
-        words = "\n".join(model.wv.index_to_key).encode()
+        words = json.dumps(model.wv.index_to_key).encode()
         return {"vectors": model.wv.vectors, "words": np.frombuffer(words, dtype=np.uint8)}
 
     kept = cached_arrays("word2vec", key, compute)
-    vectors = KeyedVectors(dim)
-    words = kept["words"].tobytes().decode().split("\n")
+    vectors = WordVectors(dim, kept.cost)
+    words = json.loads(kept["words"].tobytes())
     vectors.add_vectors(words, kept["vectors"])
     for word in words:
         vectors.set_vecattr(word, "count", counts[word])
-    vectors.cost = kept.cost
     return vectors
 
 

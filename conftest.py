@@ -1,0 +1,58 @@
+"""For all tests and for notebooks under nbval: what needs data that the course doesn't ship, where they can't be had.
+
+A notebook names the data sets behind its committed outputs in `metadata.textrec.datasets`. Where one can't be had, its
+cells still run, and may not fail, but nothing is compared. Marked `needs_data`: those notebooks, and the tests that ask
+for the fixture `mirror` (`textrec test --data` runs nothing else).
+"""
+
+from functools import cache
+
+import pytest
+
+pytest_plugins = ["tests.small_course"]
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "needs_data: needs data sets that the course doesn't ship")
+    config.addinivalue_line("markers", "in_mirror(*names): folders that the fixture `mirror` must have")
+
+
+def _datasets(item) -> list[str]:
+    notebook = getattr(item.parent, "nb", None)
+    return list(notebook.metadata.get("textrec", {}).get("datasets", [])) if notebook else []
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "mirror" in getattr(item, "fixturenames", ()) or _datasets(item):
+            item.add_marker("needs_data")
+
+
+@cache
+def _why_not(name: str) -> str:
+    """Why a data set can't be had; "" where it can."""
+    from textrec_utils.core.errors import DataError
+    from textrec_utils.datasets import load_dataset
+
+    try:
+        load_dataset(name)
+        return ""
+    except DataError as error:
+        return str(error)
+
+
+def pytest_runtest_setup(item):
+    reasons = [reason for name in _datasets(item) if (reason := _why_not(name))]
+    if reasons:
+        item.options["check"] = False
+        item.user_properties.append(("not compared", (item.nodeid.split("::")[0], " ".join(reasons))))
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    found = {
+        tuple(value) for r in reports for name, value in getattr(r, "user_properties", ()) if name == "not compared"
+    }
+    for notebook, reason in sorted(found):
+        terminalreporter.write_line(f"{notebook}：跑过了，输出没有比较，因为缺数据。{reason}")

@@ -1,0 +1,98 @@
+"""Matrix factorisation: users and items as vectors that are learned from likes alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from textrec_utils.baselines.base import Recommender
+from textrec_utils.core.errors import TooLittleData
+from textrec_utils.splits import Split
+
+
+class Factors(Recommender):
+    """Base: one vector a user, one an item, score = dot product."""
+
+    FITTED = ("_users", "_items")
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        return self._users[users] @ self._items.T
+
+
+class ALS(Factors):
+    """Implicit-feedback matrix factorisation (Hu, Koren & Volinsky 2008), by the `implicit` library."""
+
+    name = "ALS"
+    SETTINGS = ("factors", "regularization", "alpha", "iterations", "seed")
+
+    def __init__(
+        self, factors: int = 64, regularization: float = 0.1, alpha: float = 10.0, iterations: int = 15, seed: int = 0
+    ):
+        self.factors, self.regularization, self.alpha = factors, regularization, alpha
+        self.iterations, self.seed = iterations, seed
+
+    def fit(self, split: Split) -> ALS:
+        from implicit.als import AlternatingLeastSquares
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, "blas"):  # one thread, so that two runs add up in the same order
+            model = AlternatingLeastSquares(
+                factors=self.factors, regularization=self.regularization, alpha=self.alpha,
+                iterations=self.iterations, random_state=self.seed, num_threads=1,
+            )  # fmt: skip
+            model.fit(split.train_matrix, show_progress=False)
+        self._users, self._items = np.asarray(model.user_factors), np.asarray(model.item_factors)
+        return self
+
+
+class BPR(Factors):
+    """Matrix factorisation trained on pairs: what a user liked shall score above what he or she did not.
+
+    loss = −log σ(x_ui − x_uj) with a random item j that the user has not liked (Rendle et al. 2009), by Adam
+    on batches. epochs: passes over the likes. No biases; L2 on the vectors of each batch. Holds a (users, items)
+    table of bits while it trains. Users who liked everything teach nothing and are left out; TooLittleData where
+    nobody is left.
+    """
+
+    name = "BPR"
+    SETTINGS = ("factors", "learning_rate", "regularization", "epochs", "batch_size", "seed")
+
+    def __init__(
+        self, factors: int = 64, learning_rate: float = 1e-3, regularization: float = 0.0, epochs: int = 60,
+        batch_size: int = 2048, seed: int = 0,
+    ):  # fmt: skip
+        self.factors, self.learning_rate, self.regularization = factors, learning_rate, regularization
+        self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
+
+    def fit(self, split: Split) -> BPR:
+        import torch
+        from torch.nn.functional import embedding, logsigmoid
+
+        generator = torch.Generator().manual_seed(self.seed)
+        pairs = torch.tensor(split.train[["user", "item"]].to_numpy())
+        liked = torch.from_numpy(split.train_matrix.toarray() > 0)  # (users, items)
+        pairs = pairs[~liked.all(1)[pairs[:, 0]]]
+        if not len(pairs):
+            raise TooLittleData(
+                f"{split.dataset.name} 里人人喜欢每一件物品，{self.name} 没有可比的：请换一份有取舍的数据。"
+            )
+        tables = [
+            (torch.randn(n, self.factors, generator=generator) * (2 / (n + self.factors)) ** 0.5).requires_grad_()
+            for n in (split.n_users, split.n_items)
+        ]
+        users, items = tables
+        optimizer = torch.optim.Adam(tables, lr=self.learning_rate)
+        for _ in range(self.epochs):
+            for rows in torch.randperm(len(pairs), generator=generator).split(self.batch_size):
+                user, positive = pairs[rows].T
+                negative = torch.randint(split.n_items, (len(rows),), generator=generator)
+                while (wrong := liked[user, negative]).any():
+                    negative[wrong] = torch.randint(split.n_items, (int(wrong.sum()),), generator=generator)
+                # (batch, factors); not users[user]: its gradient is summed in an order that threads decide
+                u, i, j = embedding(user, users), embedding(positive, items), embedding(negative, items)
+                loss = -logsigmoid((u * (i - j)).sum(1)).mean()
+                loss = loss + self.regularization * (u**2 + i**2 + j**2).sum(1).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        self._users, self._items = (table.detach().numpy() for table in tables)
+        return self

@@ -1,0 +1,25 @@
+"""`textrec run`: chapters executed and shown."""
+
+import click
+
+from textrec_utils.cli import parameters
+from textrec_utils.core.paths import build_dir
+from textrec_utils.course.chapters import CourseError
+from textrec_utils.course.runner import Outcome, run_many
+
+
+@click.command("run", cls=parameters.WithParameters, short_help="运行章节，默认全部和报告。")
+@click.argument("words", nargs=-1, metavar="[章节]…")
+@parameters.option
+@parameters.force
+def command(words: tuple[str, ...], pairs, force: bool) -> None:
+    """运行章节（默认全部和报告），例如 textrec run 03 05，或 textrec run 00 -p k 3；参数见 textrec list。"""
+    finish(run_many(words, pairs, force))
+
+
+def finish(outcomes: list[Outcome]) -> None:
+    """Say where the pages are; CourseError where a notebook failed."""
+    click.echo(f"请打开 {build_dir() / 'report' / 'index.html'}")
+    failed = [o.name for o in outcomes if o.error]
+    if failed:
+        raise CourseError(f"{'、'.join(failed)} 没有跑完，其余结果都已保留。")

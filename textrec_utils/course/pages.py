@@ -1,0 +1,109 @@
+"""An executed notebook as one HTML page that needs no network and runs nothing that came from data."""
+
+import html
+import re
+from pathlib import Path
+
+from textrec_utils.core.files import write_atomic
+from textrec_utils.core.paths import notebooks_dir
+from textrec_utils.course.alt_text import describe_figures
+from textrec_utils.course.chapters import Chapter, chapters
+
+STATIC = Path(__file__).resolve().parents[1] / "static"
+ANSWERS = "solutions-"  # prefix of the pages of worked answers
+SHOWN = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg", "image/svg+xml")
+TAGS = (
+    "a", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "details", "div", "dl", "dt", "em", "h1",
+    "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "li", "ol", "p", "pre", "small", "span", "strong", "sub",
+    "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
+)  # fmt: skip
+ATTRIBUTES = ("alt", "border", "class", "colspan", "height", "href", "id", "rowspan", "scope", "src", "style", "title")
+
+
+def write_page(notebook: Path, page: Path, name: str) -> None:
+    """name: of the chapter that the notebook is a run of, for the links to its neighbours."""
+    import nbformat
+    from traitlets.config import Config
+
+    names = [c.name for c in chapters()]
+    links = [("目录", "index.html")]
+    if page.stem.startswith(ANSWERS):
+        links.append(("回到这一章", f"{name}.html"))
+    elif name in names:
+        i = names.index(name)
+        if i > 0:
+            links.append(("上一章", f"{names[i - 1]}.html"))
+        if i + 1 < len(names):
+            links.append(("下一章", f"{names[i + 1]}.html"))
+    # Chapters are read with their code; a report goes to people who want the findings.
+    findings_only = name == "report"
+    choices = {"embed_images": True, "exclude_input": findings_only, "exclude_output_prompt": findings_only}
+    exporter = _offline_exporter()(
+        config=Config({"HTMLExporter": choices}), template_file="page.html.j2", language_code="zh",
+        extra_template_basedirs=[str(STATIC.parent)], extra_template_paths=[str(STATIC)],
+    )  # fmt: skip
+    content = nbformat.read(notebook, as_version=4)
+    content.metadata["title"] = Chapter(notebook).title
+    describe_figures(content.cells)
+    _make_harmless(content.cells)
+    resources = {"textrec_nav": links, "textrec_findings_only": findings_only}
+    text, _ = exporter.from_notebook_node(content, resources=resources)
+    # Links between notebooks become links between pages, which all lie in one folder.
+    text = re.sub(r'href="(?:\./|\.\./)?([\w-]+)\.ipynb(#[^"]*)?"', r'href="\1.html\2"', text)
+    text = re.sub(r'href="(?:\./)?solutions/([\w-]+)\.ipynb(#[^"]*)?"', rf'href="{ANSWERS}\1.html\2"', text)
+    write_atomic(page, text.encode())
+
+
+def _make_harmless(cells) -> None:
+    """Outputs may hold names from data: no scripts, and of their HTML what tables and text need."""
+    import bleach
+    from bleach.css_sanitizer import CSSSanitizer
+
+    css = CSSSanitizer()
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            for kind in set(data) - set(SHOWN):
+                del data[kind]
+            if "text/html" in data:
+                # pandas writes a style sheet before each table; the page brings its own
+                text = re.sub(r"<style\b.*?</style>", "", data["text/html"], flags=re.S | re.I)
+                data["text/html"] = bleach.clean(text, TAGS, list(ATTRIBUTES), css_sanitizer=css, strip=True)
+
+
+def _offline_exporter():
+    import latex2mathml.converter
+    from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        """Formulas become MathML, which browsers draw themselves; one that can't be read is shown as written."""
+
+        def inline_math(self, body: str, display: str = "inline") -> str:
+            try:
+                return latex2mathml.converter.convert(body, display=display)
+            except Exception:  # its errors have no common base, some are IndexErrors
+                return f"<code>{html.escape(body)}</code>"
+
+        def text(self, text: str) -> str:
+            """Entities are what they stand for, escaped once, also where everything is escaped."""
+            return html.escape(html.unescape(text), quote=False)
+
+        def block_math(self, body: str) -> str:
+            return self.inline_math(body, "block")
+
+        def block_mermaidjs(self, code: str) -> str:
+            return super().block_mermaidjs(html.escape(code, quote=False))
+
+    class OfflineExporter(HTMLExporter):
+        def markdown2html(self, context, source):
+            cell, made = context.get("cell", {}), "output" in context  # made by code: perhaps of words from data
+            renderer = Renderer(
+                escape=made, allow_harmful_protocols=not made, attachments=cell.get("attachments", {}),
+                embed_images=not made, path=str(notebooks_dir()), anchor_link_text="¶",
+            )  # fmt: skip
+            return MarkdownWithMath(renderer=renderer).render(source)
+
+        markdown2html.jinja_pass_arg = HTMLExporter.markdown2html.jinja_pass_arg
+
+    return OfflineExporter

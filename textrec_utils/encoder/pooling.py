@@ -1,0 +1,41 @@
+"""From the vectors of a text's tokens to one vector of the text.
+
+hidden: sequence of (batch, tokens, dim), embeddings first, last layer last. mask: (batch, tokens), 1 = token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+
+def pool_cls(hidden: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    """The vector of the first token, [CLS]. Returns (batch, dim)."""
+    return hidden[-1][:, 0]
+
+
+def pool_mean(hidden: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    """Mean over the tokens, padding left out (Reimers & Gurevych 2019). Returns (batch, dim)."""
+    return _masked_mean(hidden[-1], mask)
+
+
+def pool_cls_sep(hidden: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    """The source article's choice: the mean of [CLS] and [SEP]. Returns (batch, dim)."""
+    last = mask.sum(1) - 1
+    return (hidden[-1][:, 0] + hidden[-1][torch.arange(len(last)), last]) / 2
+
+
+def pool_first_last(hidden: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    """Mean of the first and the last layer's means (Li et al. 2020, BERT-flow). Returns (batch, dim)."""
+    return (_masked_mean(hidden[1], mask) + _masked_mean(hidden[-1], mask)) / 2
+
+
+def _masked_mean(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    weight = mask.unsqueeze(-1).to(tokens.dtype)  # (batch, tokens, 1)
+    return (tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+POOLINGS: dict[str, Callable] = {
+    "cls": pool_cls, "mean": pool_mean, "cls_sep": pool_cls_sep, "first_last": pool_first_last,
+}  # fmt: skip

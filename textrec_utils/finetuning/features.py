@@ -1,0 +1,208 @@
+"""What is read of a split's texts, once, and what the head reads of it at each step."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from textrec_utils.baselines.content import tfidf_vectors, unit_rows
+from textrec_utils.core.cost import Cost
+from textrec_utils.core.errors import DataError, TooLittleData
+from textrec_utils.encoder.batching import by_length, padded
+from textrec_utils.encoder.encoder import Encoder
+from textrec_utils.encoder.pooling import POOLINGS
+from textrec_utils.encoder.precision import autocast, use_bf16
+from textrec_utils.encoder.space import Whitening, center, whiten
+from textrec_utils.finetuning.config import TwoTowerConfig
+from textrec_utils.splits import Split
+
+CPU_PASS = 32  # texts at once on a CPU: with more, the layers' outputs leave its caches (half the speed at 256)
+
+
+def lexical_vectors(texts: Sequence[str], dim: int = 256, seed: int = 0) -> np.ndarray:
+    """(texts, dim) float32 of length 1: TF-IDF of characters and pairs of characters, reduced by SVD (LSA,
+    Deerwester et al. 1990). Uses the texts alone, so new items have their vectors as well."""
+    from sklearn.decomposition import TruncatedSVD
+
+    counts = tfidf_vectors(texts)
+    reduced = TruncatedSVD(min(dim, *(n - 1 for n in counts.shape)), random_state=seed).fit_transform(counts)
+    return unit_rows(reduced).astype(np.float32)
+
+
+def _even(vectors: np.ndarray) -> np.ndarray:
+    """Vectors whose entries have standard deviation 1. Raises TooLittleData where all are the same."""
+    spread = vectors.std()
+    if not spread > 1e-9:
+        raise TooLittleData(
+            "全部文字的向量都一样，分不出谁是谁：请检查 text 一栏是不是空的、相同的，或只有模型不认识的符号。"
+        )
+    return vectors / spread
+
+
+@dataclass
+class Material:
+    """What a run reads of a split's texts. texts: the items'. encoder: None where nothing asks for one. vectors:
+    (items, width) by the frozen encoder. profiles: (users, width), even. precision: of the passes with gradient, as
+    `auto` came out. cost: what encoding took."""
+
+    texts: list[str]
+    encoder: Encoder | None = None
+    vectors: np.ndarray | None = None
+    profiles: np.ndarray | None = None
+    precision: str = "float32"
+    cost: Cost = field(default_factory=Cost)
+
+
+def read_texts(split: Split, config: TwoTowerConfig, model: str, prefix: str, device: str) -> Material:
+    """Encode what the config asks for, before the clock of the training starts.
+
+    A table of costs must not depend on whether some earlier method has left the vectors in the store.
+    Raises DataError where users' texts are asked for and there are none to tell users by.
+    """
+    made = Material(list(split.dataset.items["text"]))
+    if config.features != "lexical" or config.profile:
+        options = {"pooling": config.pooling, "max_length": config.max_length, "prefix": prefix, "device": device}
+        made.encoder = Encoder(model, **options)
+    if config.rung != "head" and use_bf16(config.precision, device):
+        made.precision = "bf16"
+    if config.features != "lexical":
+        encoded = made.encoder.encode_with_cost(made.texts)
+        made.vectors, made.cost = encoded["vectors"], encoded.cost
+    if config.profile:
+        told = split.dataset.users["text"]
+        if told.nunique() < 2:
+            raise DataError("profile=True 要从用户的文字学，可是这份数据的用户没有各不相同的文字：请设 profile=False。")
+        encoded = made.encoder.encode_with_cost(list(told))
+        made.profiles, made.cost = _even(whiten(encoded["vectors"], strength=0.5)), made.cost + encoded.cost
+    return made
+
+
+class Features:
+    """Item rows -> what the head reads, with gradient into what the rung trains.
+
+    frozen: (items, width) by the encoder as it came, scaled once by its own statistics: the head starts from an even
+    cloud. mean, basis: that scaling, (x - mean) @ basis.
+    """
+
+    def __init__(self, material: Material, config: TwoTowerConfig):
+        self.encoder, self.rung, self.n = material.encoder, config.rung, len(material.texts)
+        self.bf16 = material.precision == "bf16"
+        if config.features != "encoder":
+            scaled = _even(center(lexical_vectors(material.texts, seed=config.seed)))
+            if config.features == "both":
+                meaning = _even(whiten(material.vectors, strength=config.whitening))
+                scaled = _even(np.hstack([config.meaning * meaning, scaled]))
+            self.frozen = torch.from_numpy(scaled.astype(np.float32))
+            return
+        white, device = Whitening.fit(material.vectors, strength=config.whitening), self.encoder.device
+        whitened = white(material.vectors)
+        self.frozen = torch.from_numpy(_even(whitened))
+        # Directions in which the frozen texts don't differ (LayerNorm makes one, few texts make many) stay shut: else
+        # whitening would blow up a hundredfold what an encoder in training first says there.
+        differ = whitened.std(axis=0) / np.linalg.norm(white.basis, axis=0)
+        scale = white.mean, white.basis * (differ > 1e-5 * differ.max()) / whitened.std()
+        self.mean, self.basis = (torch.from_numpy(a.astype(np.float32)).to(device) for a in scale)
+        if self.rung == "head":
+            return
+        self.at_once = min(config.chunk, CPU_PASS) if device == "cpu" else config.chunk
+        self._open(config)
+        names, most = [self.encoder.prefix + t for t in material.texts], self.encoder.max_length
+        self.tokens = self.encoder.tokenizer(names, truncation=True, max_length=most)["input_ids"]
+        if self.rung == "last_layer":
+            self.below = self._hidden_below()
+
+    def _open(self, config: TwoTowerConfig) -> None:
+        """Let the rung's part of the encoder be trained."""
+        model = self.encoder.model
+        for parameter in model.parameters():
+            parameter.requires_grad = self.rung == "whole"
+        if self.rung == "last_layer":
+            layers = getattr(getattr(model, "encoder", None), "layer", None)
+            if layers is None:
+                raise DataError(
+                    f"编码器 {self.encoder.name} 不是BERT一族的结构，取不出最后一层：请改用 rung='lora' 或 'whole'。"
+                )
+            self.layer = layers[-1].requires_grad_(True)
+        elif self.rung == "lora":
+            from peft import LoraConfig, get_peft_model
+
+            rank = config.lora_rank
+            low_rank = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", bias="none")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a name that it has renamed
+                self.encoder.model = get_peft_model(model, low_rank).eval()
+        # Where heads are narrow, the plain form's backward pass is far quicker on a CPU than the fused one's.
+        if self.encoder.device == "cpu" and hasattr(model, "set_attn_implementation"):
+            model.set_attn_implementation("eager")
+
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        if self.rung == "head":
+            return {}
+        named = self.encoder.model.named_parameters()
+        return {name: p for name, p in named if p.requires_grad and "pooler." not in name}
+
+    def merged(self) -> dict[str, torch.Tensor]:
+        """The encoder's weights that training has moved, by the names of the plain model."""
+        if self.rung != "lora":
+            return {name: p.detach() for name, p in self.named_parameters().items()}
+        named = self.encoder.model.merge_and_unload().named_parameters()
+        return {n: p.detach() for n, p in named if p.ndim == 2 and "embeddings." not in n and "pooler." not in n}
+
+    def batch(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Padded token ids and mask of these items' texts, each (rows, tokens)."""
+        ids, mask = padded([self.tokens[r] for r in rows], self.encoder.tokenizer.pad_token_id)
+        return ids.to(self.encoder.device), mask.to(self.encoder.device)
+
+    def _by_length(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """Places in `rows`, for passes of texts that are about as long as each other: little padding."""
+        lengths = [len(self.tokens[r]) for r in rows.tolist()]
+        return [torch.from_numpy(part) for part in by_length(lengths, self.at_once)]
+
+    def _hidden_below(self) -> list[torch.Tensor]:
+        """Each item's input of the last layer, computed once: the layers below are frozen."""
+        below: list[torch.Tensor] = [torch.empty(0)] * self.n
+        for part in self._by_length(torch.arange(self.n)):
+            rows = part.tolist()
+            ids, mask = self.batch(rows)
+            with torch.no_grad():
+                out = self.encoder.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+            for i, r in enumerate(rows):  # half the memory, error about 1e-3
+                below[r] = out.hidden_states[-2][i, : len(self.tokens[r])].half().cpu()
+        return below
+
+    @torch.no_grad()
+    def all(self) -> torch.Tensor:
+        """(items, width): the catalogue by the encoder as it stands, in float32."""
+        table = torch.empty_like(self.frozen)
+        bf16, self.bf16 = self.bf16, False
+        for rows in self._by_length(torch.arange(self.n)):
+            table[rows] = self._encode(rows).cpu()
+        self.bf16 = bf16
+        return table
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        """(rows, width), in passes by length."""
+        places = self._by_length(rows)
+        made = torch.cat([self._encode(rows[part]) for part in places])
+        return made[torch.argsort(torch.cat(places))]
+
+    def _encode(self, rows: torch.Tensor) -> torch.Tensor:
+        rows = rows.tolist()
+        ids, mask = self.batch(rows)
+        with autocast(self.encoder.device, self.bf16):
+            if self.rung == "last_layer":
+                states = nn.utils.rnn.pad_sequence([self.below[r] for r in rows], batch_first=True)
+                states = states.float().to(mask.device)
+                out = self.layer(states, (1.0 - mask[:, None, None].float()) * torch.finfo(torch.float32).min)
+                hidden = [states, out[0] if isinstance(out, tuple) else out]
+            else:
+                every = self.encoder.pooling == "first_last"  # the others read the last layer alone
+                out = self.encoder.model(input_ids=ids, attention_mask=mask, output_hidden_states=every)
+                hidden = out.hidden_states if every else [out.last_hidden_state]
+        pooled = POOLINGS[self.encoder.pooling]([h.float() for h in hidden], mask)
+        return (pooled - self.mean) @ self.basis

@@ -1,0 +1,89 @@
+"""Who is compared with whom: the best of each kind, the text method's rivals, the fastest for what they reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from textrec_utils.evaluation.results import Result
+from textrec_utils.evaluation.statistics import FEW_USERS, Comparison, compare, holm
+from textrec_utils.report.methods import METHODS
+from textrec_utils.report.run import Report
+from textrec_utils.report.words import p_words
+
+RIVALS = ("popularity", "itemknn", "ease", "tfidf_char")  # always compared with, whoever else is
+STAND_INS = ("two_tower_both", "ease")  # for their kinds, where the best of so few would be the luckiest
+
+
+@dataclass(frozen=True)
+class Sides:
+    """text, behaviour: the best of their kinds. plain: the best that reads no text."""
+
+    text: Result
+    behaviour: Result
+    plain: Result
+
+
+@dataclass(frozen=True)
+class Rivalry:
+    """The text method against a rival: the paired test, and its p after Holm's correction for all rivals."""
+
+    rival: Result
+    test: Comparison
+    p: float
+
+
+def sides_of(report: Report) -> Sides:
+    """Raises TooLittleData where no text method or no collaborative one ran."""
+    best = report.best("text"), report.best("behaviour")
+    if report.few:
+        best = (report.results.get(key, found) for key, found in zip(STAND_INS, best))
+    return Sides(*best, report.best("behaviour", "non-personal"))
+
+
+def rivalries(report: Report, sides: Sides) -> dict[str, Rivalry]:
+    """By key. The text method can't be its own rival: then the next best text method, if any, takes the place."""
+    keys = [*RIVALS, sides.behaviour.key, sides.plain.key]
+    others = [key for key in report.results if METHODS[key].kind == "text" and key != sides.text.key]
+    if sides.text.key in keys and others:
+        keys[keys.index(sides.text.key)] = report.best("text", but=(sides.text.key,)).key
+    keys = [key for key in dict.fromkeys(keys) if key in report.results and key != sides.text.key]
+    values = {key: report.results[key].users[report.main] for key in (*keys, sides.text.key)}
+    tests = [compare(values[sides.text.key], values[key], seed=report.seed) for key in keys]
+    adjusted = holm([test.p_value for test in tests])
+    return {key: Rivalry(report.results[key], test, float(p)) for key, test, p in zip(keys, tests, adjusted)}
+
+
+def introduction(report: Report, sides: Sides, against: dict[str, Rivalry]) -> str:
+    """Who stands for what in the comparisons."""
+    text, behaviour = sides.text.method, sides.behaviour.method
+    if report.few:
+        told = f"测试用户不到{FEW_USERS}位，不做检验，也不挑最好的；后面的图和列表以"
+        return f"{told}{text}代表文本方法，以{behaviour}代表协同方法。"
+    told = f"最好的文本方法是{text}，最好的协同方法是{behaviour}，最好的非文本方法是{sides.plain.method}。"
+    both = [result.method.partition("（")[0] for key, result in report.results.items() if METHODS[key].kind == "both"]
+    told += f"{'、'.join(both)}两边都占，不在这张表里比。" if both else ""
+    second = [r.rival.method for key, r in against.items() if METHODS[key].kind == "text"]
+    if sides.text.key in RIVALS and second:
+        told += f"\n\n最好的文本方法就是{text}，没法和自己比；表里换成第二好的{second[0]}。"
+    return told
+
+
+def rivals_table(sides: Sides, against: dict[str, Rivalry]) -> pd.DataFrame:
+    rows = []
+    for r in against.values():
+        outcome = "分不出高下" if r.p >= 0.05 else "更高" if r.test.difference > 0 else "更低"
+        told = [f"{r.test.difference:+.4f}", f"[{r.test.low:+.4f}, {r.test.high:+.4f}]"]
+        rows.append([r.rival.method, *told, p_words(r.test.p_value), p_words(r.p), outcome])
+    return pd.DataFrame(rows, columns=[f"{sides.text.method}对", "差", "差的95%区间", "p", "p（Holm）", "结论"])
+
+
+def front(report: Report) -> list[Result]:
+    """The methods that no other beats in both time and quality, fastest first; none where users are few."""
+    found: list[Result] = []
+    for result in sorted(report.results.values(), key=lambda r: r.cost.seconds):
+        better = not found or result.mean(report.main) > found[-1].mean(report.main)
+        if better and not report.few and result.key != "random":
+            found.append(result)
+    return found

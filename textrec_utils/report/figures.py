@@ -1,0 +1,57 @@
+"""The report's own figures: quality against time, hit rates by group."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from textrec_utils.core.escape import in_figure
+from textrec_utils.plotting import GREYS, MARKERS, use_cjk_font
+from textrec_utils.report.comparisons import Sides, front
+from textrec_utils.report.groups import Grouping
+from textrec_utils.report.methods import METHODS
+from textrec_utils.report.run import Report
+
+
+def cost_figure(report: Report, sides: Sides) -> Axes:
+    """Each method's main metric over its seconds, a marker a family, the front joined and named."""
+    use_cjk_font()
+    _, ax = plt.subplots(figsize=(7.5, 4.2))
+    places = {key: (r.cost.seconds, r.mean(report.main)) for key, r in report.results.items()}
+    for i, family in enumerate(dict.fromkeys(METHODS[key].family for key in places)):
+        points = [place for key, place in places.items() if METHODS[key].family == family]
+        look = {"marker": MARKERS[i % len(MARKERS)], "color": GREYS[i % len(GREYS)], "label": family}
+        ax.scatter(*zip(*points), s=45, zorder=3, **look)
+    edge = np.array([places[r.key] for r in front(report)]).reshape(-1, 2)
+    ax.plot(edge[:, 0], edge[:, 1], "--", color=GREYS[4], linewidth=1)
+    seconds = [place[0] for place in places.values()]
+    middle = np.sqrt(min(seconds) * max(seconds))
+    named = {r.key: r for r in (*front(report), sides.text, sides.behaviour)}.values()
+    for i, result in enumerate(sorted(named, key=lambda r: -r.mean(report.main))):
+        slow = result.cost.seconds > middle  # their names stand to the left, else they would leave the plot
+        shift, side = (-6 if slow else 6, -12 if i % 2 else 6), "right" if slow else "left"
+        ax.annotate(result.method, places[result.key], shift, textcoords="offset points", ha=side, fontsize=9)
+    ax.set(xscale="log", xlabel="总时间（秒，对数轴）", ylabel=report.main)
+    ax.margins(x=0.14, y=0.12)
+    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def group_figure(found: list[Grouping], sides: Sides) -> np.ndarray | None:
+    """Both methods' hit rates in each group, an Axes a grouping; None where there is nothing to show."""
+    shown = [g for g in found if len(g.table)]
+    if not shown:
+        return None
+    use_cjk_font()
+    size = (min(9.5, 2.5 * len(shown) + 0.5), 3.6)
+    figure, axes = plt.subplots(1, len(shown), figsize=size, squeeze=False, sharex=True)
+    for ax, grouping in zip(axes[0], shown):
+        y = np.arange(len(grouping.table))
+        for shift, side, color in ((-0.2, sides.text, GREYS[0]), (0.2, sides.behaviour, GREYS[2])):
+            ax.barh(y + shift, grouping.table[side.method], 0.38, color=color, label=side.method)
+        ax.set_yticks(y, [in_figure(group[:9]) for group in grouping.table["组"]])
+        ax.set(xlabel="命中率", title=grouping.name)
+        ax.invert_yaxis()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    return axes[0]

@@ -1,0 +1,235 @@
+"""The methods of the report, one entry each: what is added here appears in tables, figures and `textrec list`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.content import HistoryMean, tfidf_vectors
+from textrec_utils.baselines.simple import Popularity, Random
+from textrec_utils.core.cost import Cost, measure
+from textrec_utils.core.errors import TooLittleData
+from textrec_utils.core.store import Cached
+from textrec_utils.encoder.encoder import Encoder
+from textrec_utils.encoder.loading import DEFAULT_MODEL
+from textrec_utils.encoder.space import center, whiten
+from textrec_utils.finetuning.config import TwoTowerConfig
+from textrec_utils.finetuning.result import TwoTower
+from textrec_utils.finetuning.train import train_two_tower
+from textrec_utils.hybrids import Given, ZScoreBlend
+from textrec_utils.splits import Split
+from textrec_utils.text import Segmenter, user_dictionary
+from textrec_utils.tuning import GRIDS, Tuned, tune
+from textrec_utils.word_vectors import document_vectors, item_vectors, train_word2vec
+
+PROFILES = {"quick": "快速", "full": "完整"}
+KINDS = {"non-personal": "不看内容的方法", "behaviour": "协同方法", "text": "文本方法", "both": "文本和行为合起来"}
+NEEDS = {"text": "物品没有文字", "time": "数据没有时间", "tuning": "协同方法没有调参"}  # and what is said without
+FUSION_WEIGHT = 0.3  # the encoder tower's share, chosen on validation splits of movielens-zh (chapter 06, section 6)
+READING = {"pooling": "mean", "max_length": 128}  # of the frozen encoder
+WORD2VEC = {n: p.default for n, p in inspect.signature(train_word2vec).parameters.items() if p.default is not p.empty}
+SHARES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]  # of the tower in the hybrid
+
+
+@dataclass
+class Workshop:
+    """What methods are built from on one split; what several of them need is made once, when it is first asked for.
+
+    tuned: settings chosen on validation, by method; without them the defaults. two_tower: settings of the towers.
+    """
+
+    split: Split
+    model: str = DEFAULT_MODEL
+    prefix: str = ""
+    seed: int = 0
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    two_tower: TwoTowerConfig | None = None
+
+    def __post_init__(self):
+        self.texts = list(self.split.dataset.items["text"])
+
+    def lacking(self, needs: Iterable[str]) -> list[str]:
+        """Which of these needs, of a method or of a recommender, are not met. An encoder there always is."""
+        met = {"text": any(map(str.strip, self.texts)), "time": self.split.dataset.has_time, "tuning": self.tuned}
+        return sorted(need for need in needs if not (met | {"model": True}).get(need))
+
+    def build(self, method: Method) -> Recommender:
+        """The method's recommender. Raises TooLittleData where building it, or the recommender itself, needs what
+        is not there."""
+        self._refuse(method.needs)
+        made = method.build(self)
+        self._refuse(made.needs)
+        return made
+
+    def _refuse(self, needs: Iterable[str]) -> None:
+        if lacking := self.lacking(needs):
+            raise TooLittleData("、".join(NEEDS.get(need, f"没有 {need}") for need in lacking))
+
+    @cached_property
+    def encoded(self) -> Cached:
+        """The items' vectors, as `["vectors"]`, with their cost."""
+        return Encoder(self.model, prefix=self.prefix, **READING).encode_with_cost(self.texts)
+
+    @cached_property
+    def documents(self) -> tuple[list[list[str]], Cost]:
+        """The items' texts as words, and what segmenting them took."""
+        with measure("encode") as cost:
+            segment = Segmenter(user_dictionary(self.split.dataset))
+            documents = [segment(text) for text in self.texts]
+        return documents, cost
+
+    def tower(self, split: Split | None = None, **changes) -> TwoTower:
+        """Two towers trained on this split or another, some settings changed; the store gives the same ones again."""
+        config = replace(self.two_tower or TwoTowerConfig(seed=self.seed), **changes)
+        return train_two_tower(split or self.split, config, self.model, prefix=self.prefix, progress=False)
+
+    def baseline(self, key: str, **options) -> Recommender:
+        """What the method's grid is of, as validation wants it."""
+        settings = self.tuned[key].best if key in self.tuned else {}
+        return GRIDS[METHODS[key].grid][0](**settings, **options)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of the report.
+
+    key: its name in results and code. label: its name for readers. kind: one of KINDS. family: methods of a family
+    share a marker in the figure of costs. build: the recommender, not yet fitted, from a workshop. profiles: those
+    that run it. needs: of NEEDS, what building it needs; without them, or without what the built recommender says it
+    needs, the method steps aside. encodes: reads the encoder's vectors, so that model and prefix belong to its
+    settings. grid: of `tuning.GRIDS`, to be tried on validation first.
+    """
+
+    key: str
+    label: str
+    kind: str
+    family: str
+    build: Callable[[Workshop], Recommender]
+    profiles: tuple[str, ...] = ("full",)
+    needs: frozenset[str] = frozenset()
+    encodes: bool = False
+    grid: str | None = None
+
+
+METHODS: dict[str, Method] = {}  # in the order in which they run
+
+
+def register(method: Method) -> Method:
+    """Add a method behind those that are there. Raises ValueError for unknown words and taken names."""
+    given = {method.kind, *method.profiles, *method.needs, method.grid}
+    if wrong := given - {*KINDS, *PROFILES, *NEEDS, *GRIDS, None}:
+        raise ValueError(f"方法 {method.key} 的 {wrong} 不认识：请用 KINDS、PROFILES、NEEDS、GRIDS 里的词。")
+    if method.key in METHODS or method.label in {m.label for m in METHODS.values()}:
+        raise ValueError(f"方法 {method.key}（{method.label}）已经有了，请换一个 key 和 label。")
+    METHODS[method.key] = method
+    return method
+
+
+def methods_of(profile: str) -> list[Method]:
+    """A profile's methods, in the order in which they run. Raises ValueError for a profile that isn't there."""
+    if profile not in PROFILES:
+        raise ValueError(f"没有方案 {profile}；可用的有 {'、'.join(PROFILES)}。")
+    return [method for method in METHODS.values() if profile in method.profiles]
+
+
+# ---------------------------------------------------------------- how they are built
+
+
+def _item2vec(w: Workshop) -> Recommender:
+    ids = w.split.dataset.items["item_id"].to_numpy()
+    histories = [ids[h].tolist() for h in w.split.histories if len(h) > 1]
+    how = {"window": 50, "min_count": 1, "epochs": 20, "ns_exponent": 0.5, "sample": 1e-4, "seed": w.seed}
+    words = train_word2vec(histories, **how)
+    told = {"vectors": "item2vec"} | WORD2VEC | how
+    return HistoryMean(item_vectors(words, ids), "item2vec", cost=words.cost, cold_items=False, settings=told)
+
+
+def _tfidf(texts: list, segmentation: Cost | None = None) -> Recommender:
+    """texts: strings, or lists of words with what segmenting took."""
+    with measure("encode") as cost:
+        vectors = tfidf_vectors(texts, list if segmentation else None)
+    told = {"vectors": "tfidf", "segmentation": "jieba" if segmentation else "characters 1-2", "min_df": 1}
+    return HistoryMean(vectors, "TF-IDF", cost=(segmentation or Cost()) + cost, settings=told)
+
+
+def _word2vec(w: Workshop, weighting: str) -> Recommender:
+    documents, segmentation = w.documents
+    words = train_word2vec(documents, seed=w.seed)
+    with measure("encode") as cost:
+        vectors = document_vectors(documents, words, weighting)
+    told = {"vectors": "word2vec", "segmentation": "jieba", "weighting": weighting} | WORD2VEC | {"seed": w.seed}
+    return HistoryMean(vectors, f"word2vec {weighting}", cost=segmentation + words.cost + cost, settings=told)
+
+
+def _half_whiten(vectors: np.ndarray) -> np.ndarray:
+    return whiten(vectors, strength=0.5)
+
+
+def _bert(w: Workshop, transform: Callable[[np.ndarray], np.ndarray]) -> Recommender:
+    known = {np.asarray: {"transform": "none"}, _half_whiten: {"transform": "whiten", "strength": 0.5}}
+    told = {"vectors": "encoder"} | READING | known.get(transform, {"transform": transform.__name__})
+    return HistoryMean(transform(w.encoded["vectors"]), "BERT", cost=w.encoded.cost, settings=told)
+
+
+def _added_towers(w: Workshop) -> Recommender:
+    """A tower of meaning and one of spelling, their scores added."""
+    lexical = w.tower(features="lexical", head="linear", rung="head")
+    return w.tower().fuse(lexical, FUSION_WEIGHT).recommender("two_tower_lexical")
+
+
+def _tower_of_both(w: Workshop, split: Split | None = None) -> Recommender:
+    """One tower that reads the encoder's vectors and the spelling side by side."""
+    return w.tower(split, features="both", rung="head").recommender("two_tower_both")
+
+
+def _hybrid(w: Workshop) -> Recommender:
+    """The tower that reads both and the collaborative method that is best on validation, z-scores added (chapter 08).
+
+    The tower's share is chosen there too, from a tower trained on the inner training part; the choice is not in the
+    cost, the two parts are.
+    """
+    rivals = [key for key in w.tuned if METHODS[key].kind == "behaviour"]
+    rival = max(rivals, key=lambda key: w.tuned[key].table.iloc[0, -1])
+    inner, everyone = w.split.inner(), np.arange(w.split.n_users)
+    parts = [_tower_of_both(w, inner), METHODS[rival].build(w)]
+    scores = [Given(part.name, part.fit(inner).score(everyone)) for part in parts]
+
+    def blend(share: float) -> ZScoreBlend:
+        return ZScoreBlend(scores, (share, 1 - share), fit_parts=False)
+
+    share = tune(blend, {"share": SHARES}, w.split, w.tuned[rival].metric).best["share"]
+    return ZScoreBlend([_tower_of_both(w), METHODS[rival].build(w)], (share, 1 - share), name="hybrid")
+
+
+# ---------------------------------------------------------------- the registry
+
+_EVERY, _TEXT = {"profiles": ("quick", "full")}, {"needs": frozenset({"text"})}
+_BERT = _TEXT | {"encodes": True}
+_TOWER, _TUNED = _EVERY | _BERT, frozenset({"text", "tuning"})
+
+for _method in (
+    Method("random", "随机", "non-personal", "不看内容", lambda w: Random(w.seed), **_EVERY),
+    Method("popularity", "热门", "non-personal", "不看内容", lambda w: Popularity(), **_EVERY),
+    Method("itemknn", "ItemKNN", "behaviour", "协同", lambda w: w.baseline("itemknn"), grid="itemknn", **_EVERY),
+    Method("ease", "EASE", "behaviour", "协同", lambda w: w.baseline("ease"), grid="ease", **_EVERY),
+    Method("als", "ALS", "behaviour", "协同", lambda w: w.baseline("als", seed=w.seed), grid="als"),
+    Method("item2vec", "item2vec", "behaviour", "协同", _item2vec),
+    Method("tfidf_word", "TF-IDF（词）", "text", "TF-IDF", lambda w: _tfidf(*w.documents), **_TEXT),
+    Method("tfidf_char", "TF-IDF（字）", "text", "TF-IDF", lambda w: _tfidf(w.texts), **_EVERY, **_TEXT),
+    Method("word2vec_mean", "word2vec 平均", "text", "词向量", lambda w: _word2vec(w, "mean"), **_TEXT),
+    Method("word2vec_idf", "word2vec IDF 加权", "text", "词向量", lambda w: _word2vec(w, "idf"), **_TEXT),
+    Method("word2vec_sif", "word2vec SIF", "text", "词向量", lambda w: _word2vec(w, "sif"), **_TEXT),
+    Method("bert_mean", "BERT 均值池化", "text", "冻结的BERT", lambda w: _bert(w, np.asarray), **_BERT),
+    Method("bert_center", "BERT 去均值", "text", "冻结的BERT", lambda w: _bert(w, center), **_TOWER),
+    Method("bert_whiten", "BERT 白化", "text", "冻结的BERT", lambda w: _bert(w, _half_whiten), **_BERT),
+    Method("two_tower", "双塔（微调）", "text", "双塔", lambda w: w.tower().recommender("two_tower"), **_TOWER),
+    Method("two_tower_lexical", "双塔＋词面（微调）", "text", "双塔", _added_towers, **_TOWER),
+    Method("two_tower_both", "双塔合读（微调）", "text", "双塔", _tower_of_both, **_TOWER),
+    Method("hybrid", "融合（双塔合读＋协同）", "both", "融合", _hybrid, **_BERT | {"needs": _TUNED}),
+):  # fmt: skip
+    register(_method)
