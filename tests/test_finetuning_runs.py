@@ -15,11 +15,19 @@ import torch.nn.functional as F
 from textrec_utils.core.checkpoint import Checkpoint
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import DataError, TooLittleData
-from textrec_utils.core.processes import Terminated
+from textrec_utils.core.processes import Terminated, side_by_side
 from textrec_utils.core.store import Cached, make_key
 from textrec_utils.encoder import Encoder
 from textrec_utils.evaluation import evaluate
-from textrec_utils.finetuning import GradientCache, TwoTowerConfig, early_stopping, judge_on, train, train_two_tower
+from textrec_utils.finetuning import (
+    GradientCache,
+    TwoTowerConfig,
+    early_stopping,
+    judge_on,
+    train,
+    train_two_tower,
+    train_two_towers,
+)
 from textrec_utils.finetuning.features import Features, Material, read_texts
 from textrec_utils.splits import make_split
 
@@ -42,6 +50,28 @@ def test_results_are_kept_and_the_judge_is_asked(taste, monkeypatch, tmp_path):
     for _ in range(2):
         train_two_tower(taste, TwoTowerConfig(**QUICK), judge=judge, progress=False)
     assert len(asked) == 12
+
+
+def test_several_trainings_side_by_side_are_those_one_after_the_other(taste, monkeypatch, tmp_path):
+    monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path))
+    configs = [TwoTowerConfig(**QUICK, seed=seed) for seed in range(3)]
+    options = {"judge": judge_on(taste), "progress": False}
+    alone = train_two_tower(taste, configs[1], **options)
+    started = []
+    monkeypatch.setattr(train, "side_by_side", lambda *a, **o: started.append(len(a[1])) or side_by_side(*a, **o))
+    towers = train_two_towers(taste, configs, jobs=2, **options)
+    assert started == [2]  # the one that the store has isn't trained again
+    assert [t.config.seed for t in towers] == [0, 1, 2] and (towers[1].item_vectors == alone.item_vectors).all()
+    again = train_two_towers(taste, configs, jobs=1, **options)
+    assert started == [2] and all((a.item_vectors == b.item_vectors).all() for a, b in zip(again, towers))
+    anew = train_two_tower(taste, configs[0], cache=False, **options)
+    assert anew.item_vectors == pytest.approx(towers[0].item_vectors, abs=1e-4)
+
+
+def test_where_one_of_several_trainings_fails_all_end(taste):
+    bad = [TwoTowerConfig(**QUICK, seed=seed) for seed in range(2)]
+    with pytest.raises(DataError, match="没有这样的模型|nowhere"):
+        train_two_towers(taste, bad, "nowhere/at-all", jobs=2, cache=False, progress=False)
 
 
 class Asked(Exception):
