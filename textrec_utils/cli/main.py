@@ -15,7 +15,7 @@ from textrec_utils.core.processes import Terminated
 from textrec_utils.course.chapters import CourseError
 from textrec_utils.course.runner import CANNOT_WRITE
 
-COMMANDS = ("run", "report", "data", "list", "doctor", "pretrain", "finetune", "eval-encoder", "lab", "test")
+COMMANDS = ("run", "report", "data", "list", "doctor", "pretrain", "finetune", "eval-encoder", "remake", "lab", "test")
 
 
 def _terminate(*_) -> None:

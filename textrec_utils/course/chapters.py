@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import math
 import os
-import platform
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import click
 
 from textrec_utils.core.errors import DataError, TextrecError
 from textrec_utils.core.files import sha256_of
+from textrec_utils.core.machine import versions
 from textrec_utils.core.paths import notebooks_dir, project_data, project_root
 
 FILLED = ("metrics_csv", "report_id")  # parameters that the runner fills in where a notebook has them
@@ -117,12 +117,6 @@ def _counts(path: Path) -> bool:
 @cache  # eleven notebooks depend on the same files
 def _sum(path: Path, changed: int, size: int) -> str:
     return sha256_of(path)
-
-
-def versions() -> dict[str, str]:
-    """The installed versions of the libraries that numbers depend on most, and Python's."""
-    names = ("torch", "transformers", "numpy", "pandas", "gensim", "jieba", "implicit", "scikit-learn")
-    return {n: importlib.metadata.version(n) for n in names} | {"python": platform.python_version()}
 
 
 def _environment() -> dict[str, str]:
