@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # name: what it holds, for `textrec list`. The file `textrec_utils/shipped/NAME.py` makes it.
-TABLES: dict[str, str] = {}
+TABLES = {
+    "ablation": "双塔的消融：一次改一处，验证集，五个种子（06b）",
+    "rungs": "编码器训练多少：质量、参数、秒、内存，五个种子（06b）",
+}
 
 SPREADS = 1.0  # how many times the seeds' own spread a live value may lie outside of it
 LEAST = 0.01  # and at least this part of the shipped value, where seeds agree or there is one
