@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from textrec_utils.datasets import load_dataset
+from textrec_utils.datasets.registry import load_dataset
 from textrec_utils.evaluation.results import evaluate
 from textrec_utils.evaluation.statistics import compare
 from textrec_utils.finetuning.config import TwoTowerConfig
