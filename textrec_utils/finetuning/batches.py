@@ -148,7 +148,8 @@ class Batches:
         """Each user's hard negatives by the towers as they stand, (users, 4 a pair) rows."""
         towers.eval()
         items, found = towers.head(table), []
-        for users in np.array_split(np.arange(len(self.lengths)), -(-len(self.lengths) // 512)):
+        block = max(1, min(512, 2**24 // self.n))  # users at once, so that their scores take at most 64 MB
+        for users in np.array_split(np.arange(len(self.lengths)), -(-len(self.lengths) // block)):
             history, there = self._histories(users)
             batch = self._on_device(Batch(torch.from_numpy(users), history, there, there))
             vectors = towers.users(items, batch.users, batch.history, batch.shown)
