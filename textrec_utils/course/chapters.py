@@ -21,6 +21,14 @@ from textrec_utils.core.paths import notebooks_dir, project_data, project_root
 FILLED = ("metrics_csv", "report_id")  # parameters that the runner fills in where a notebook has them
 
 
+# About what each notebook takes alone with one thread, by its name's beginning; for the order of running alone, so
+# that old figures cost little: `textrec test` prints new ones, `textrec run` remembers its own.
+SECONDS = {
+    "00": 43, "01": 18, "02": 114, "03": 63, "04": 260, "05": 85, "06": 1076, "07": 17, "08": 230, "09": 5,
+    "report": 121,
+}  # fmt: skip
+
+
 class CourseError(click.ClickException, TextrecError):
     """One sentence for the reader, exit status 2."""
 
@@ -59,7 +67,7 @@ class Chapter:
             where = f"notebooks/{self.path.name}"
             raise CourseError(f"{where} 不是完整的笔记本，读不了：请用 git checkout {where} 取回它。") from None
 
-    def _cells(self) -> list[dict]:
+    def cells(self) -> list[dict]:
         """The cells; of a damaged notebook none: it shall not keep the others from being listed and run."""
         try:
             return self.read()["cells"]
@@ -68,7 +76,7 @@ class Chapter:
 
     @property
     def title(self) -> str:
-        for cell in self._cells():
+        for cell in self.cells():
             found = re.search(r"^#\s+(.+)$", "".join(cell["source"]), re.M)
             if cell["cell_type"] == "markdown" and found:
                 return found[1].strip()
@@ -82,7 +90,7 @@ class Chapter:
     def parameters(self) -> dict[str, object]:
         """The literals of the cell tagged `parameters`, read without running anything."""
         values = {}
-        for cell in self._cells():
+        for cell in self.cells():
             if "parameters" in cell["metadata"].get("tags", []):
                 try:
                     for node in ast.parse("".join(cell["source"])).body:
@@ -133,6 +141,12 @@ def _environment() -> dict[str, str]:
 def chapters() -> list[Chapter]:
     """The course in reading order; the report is not a chapter."""
     return [Chapter(p) for p in sorted(notebooks_dir().glob("[0-9][0-9]*_*.ipynb"))]
+
+
+def usual_seconds(notebook: Path) -> float:
+    """About how long a notebook takes; of an unknown one a minute."""
+    folder = f"{notebook.parent.name}/" if notebook.parent.name == "solutions" else ""
+    return SECONDS.get(folder + notebook.stem.partition("_")[0], 60)
 
 
 def the_report() -> Chapter:

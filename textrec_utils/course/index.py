@@ -26,6 +26,10 @@ def log_path(slug: str) -> Path:
     return build_dir() / "logs" / f"{slug}.log"
 
 
+def state_path(slug: str) -> Path:
+    return build_dir() / "state" / f"{slug}.json"
+
+
 def read_state(path: Path) -> dict:
     """What is known of an earlier run; {} where there is none, or the file is damaged or says it another way."""
     try:
