@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from textrec_utils.cli import main
 from textrec_utils.core.paths import project_root
 from textrec_utils.core.processes import Terminated
 from textrec_utils.course import runner
+from textrec_utils.course.chapters import SECONDS
 from textrec_utils.datasets import DATASETS
 from textrec_utils.report import methods_of
 
@@ -293,6 +295,7 @@ def test_a_notebook_without_its_data_runs_and_is_not_compared(tmp_path):
         page = new_notebook(cells=[cell], metadata={"textrec": {"datasets": datasets}})
         nbformat.write(page, tmp_path / f"{name}.ipynb")
     said = pytest_in(tmp_path, "--nbval-lax", "--nbval-current-env", "-n", "1")  # as `textrec test` does
+    assert re.search(r"每个笔记本用的秒数：\w+\.ipynb \d+，\w+\.ipynb \d+\n", said), said
     assert "1 failed, 1 passed" in said and "has.ipynb" in said.split("1 failed")[0], said
     assert "needs.ipynb：跑过了，输出没有比较，因为缺数据。没有数据集 no-such-data" in said
 
@@ -310,15 +313,22 @@ def test_what_needs_data_is_marked(tmp_path):
     assert "test_other" not in said and "free.ipynb" not in said, said
 
 
-@pytest.mark.parametrize("words, marked, books", [([], False, 2), (["--data"], True, 1), (["--fast"], False, 0)])
+@pytest.mark.parametrize(
+    "words, marked, books",
+    [([], False, ["09_b", "06_c", "00_a"]), (["--data"], True, ["09_b"]), (["--fast"], False, [])],
+)
 def test_which_tests_are_run(small_course, monkeypatch, words, marked, books):
+    """And the longest notebook first, each whole on one core."""
     calls = []
     monkeypatch.setattr(subprocess, "call", lambda command, **_: calls.append(command) or 0)
+    for name, seconds in (("09", 3000), ("06", 2000), ("00", 1000)):
+        monkeypatch.setitem(SECONDS, name, seconds)
     shutil.rmtree(small_course / "notebooks")
-    for name, datasets in (("00_a", []), ("09_b", ["caixin"])):
+    for name, datasets in (("00_a", []), ("09_b", ["caixin"]), ("06_c", [])):
         (small_course / "notebooks").mkdir(exist_ok=True)
         page = new_notebook(metadata={"textrec": {"datasets": datasets}})
         nbformat.write(page, small_course / "notebooks" / f"{name}.ipynb")
     assert run("test", *words).exit_code == 0
     assert ("needs_data" in calls[0]) == marked
-    assert len([word for call in calls for word in call if word.endswith(".ipynb")]) == books
+    assert [Path(word).stem for call in calls for word in call if word.endswith(".ipynb")] == books
+    assert not books or {"loadfile", "--no-loadscope-reorder"} <= set(calls[1])

@@ -413,6 +413,16 @@ def test_no_winners_on_the_index_where_users_are_few(small_course):
     assert "一眼看结果" not in build_index().read_text(encoding="utf-8")
 
 
+def test_the_index_says_which_chapters_have_not_been_run(small_course):
+    assert run("report").exit_code == 0
+    path = small_course / "build" / "report" / "index.html"
+    index = path.read_text(encoding="utf-8")
+    assert 'href="report.html"' in index and "还没有运行过任何一章" in index
+    assert len(re.findall(r"未运行\s*</td>", index)) == 2 and "<code>make course</code>" in index
+    assert run("run", "0").exit_code == 0 and "还有 1 章没有运行" in path.read_text(encoding="utf-8")
+    assert run("run").exit_code == 0 and "没有运行" not in path.read_text(encoding="utf-8")
+
+
 def test_failed_report_is_on_the_index(small_course, own_folder):
     assert run("report").exit_code == 0
     broken = "raise ValueError('断了\\n两行')"
