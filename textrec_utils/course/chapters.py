@@ -111,7 +111,8 @@ class Chapter:
         files = [(p, p.stat()) for p in sorted({self.answers, *own, *named}) if _counts(p)]
         inputs = {
             "cells": [(c["cell_type"], "".join(c["source"]), c["metadata"].get("tags")) for c in content["cells"]],
-            "parameters": {k: str(v) for k, v in parameters.items()}, "versions": _environment(),
+            "parameters": {k: str(v) for k, v in parameters.items()}, "versions": _installed(),
+            "TEXTREC_BF16": os.environ.get("TEXTREC_BF16", ""),
             "files": [(os.path.relpath(p, root), _sum(p, about.st_mtime_ns, about.st_size)) for p, about in files],
             "mirror": os.environ.get("TEXTREC_MIRROR") if self.datasets else None,
         }  # fmt: skip
@@ -127,10 +128,11 @@ def _sum(path: Path, changed: int, size: int) -> str:
     return sha256_of(path)
 
 
-def _environment() -> dict[str, str]:
-    """What a run's numbers and pages owe to where it runs: the installed version of every library that this package
-    declares (the lock only says what should be installed), Python's, and whether bfloat16 is forbidden."""
-    found = versions() | {"TEXTREC_BF16": os.environ.get("TEXTREC_BF16", "")}
+@cache  # reading them takes a third of a second
+def _installed() -> dict[str, str]:
+    """The installed version of every library that this package declares (the lock only says what should be installed),
+    and Python's."""
+    found = versions()
     for line in importlib.metadata.requires("textrec-utils") or ():
         name = re.match(r"[\w.\-]+", line)[0]
         if "extra ==" not in line:
@@ -282,10 +284,10 @@ def slug_of(chapter: Chapter, parameters: Mapping[str, object]) -> str:
     A checksum of them is added where others could give the same words: folders of one name, what was cut or can't
     stand in a file's name, values that hold the sign between two words.
     """
-    from textrec_utils.datasets import DATASETS
-
     if not parameters:
         return chapter.name
+    from textrec_utils.datasets import DATASETS
+
     pairs = sorted(parameters.items())
     plain = all(re.fullmatch(r"[a-z0-9_.]+|True|False", str(v)) or v in DATASETS for _, v in pairs)
     words = [shown(v) if k == "dataset" else f"{k}-{shown(v)}" for k, v in pairs]

@@ -41,12 +41,17 @@ def _given(chapter: Chapter, parameters: Mapping[str, object], slug: str) -> dic
     return {**parameters, **{k: v for k, v in filled.items() if k in known}}
 
 
+def fingerprint_of(chapter: Chapter, parameters: Mapping[str, object], slug: str) -> str:
+    """What a finished run of these is known by."""
+    return chapter.fingerprint(_given(chapter, parameters, slug))
+
+
 def unchanged(chapter: Chapter, parameters: Mapping[str, object], slug: str) -> dict:
     """What is known of the last run, where its inputs and its files are still what they were; else {}."""
     state = read_state(state_path(slug))
     with suppress(TextrecError):  # a damaged notebook; running it says so
         if state and not state["error"] and _whole(state.get("files")):
-            if state.get("fingerprint") == chapter.fingerprint(_given(chapter, parameters, slug)):
+            if state.get("fingerprint") == fingerprint_of(chapter, parameters, slug):
                 return state
     return {}
 
