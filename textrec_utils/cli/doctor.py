@@ -41,4 +41,4 @@ def command() -> None:
     click.echo(f"镜像 TEXTREC_MIRROR：{os.environ.get('TEXTREC_MIRROR') or '未设置'}")
     if problems:
         raise CourseError("；".join(problems) + "。")
-    click.echo("一切就绪。下一步：textrec run 或 textrec lab")
+    click.echo("一切就绪。下一步：textrec report 或 textrec lab")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import re
 from pathlib import Path
@@ -12,6 +13,11 @@ def versions() -> dict[str, str]:
     """The installed versions of the libraries that numbers depend on most, and Python's."""
     names = ("torch", "transformers", "numpy", "pandas", "gensim", "jieba", "implicit", "scikit-learn")
     return {n: importlib.metadata.version(n) for n in names} | {"python": platform.python_version()}
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> str:

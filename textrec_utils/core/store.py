@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -145,7 +146,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
 
 
 @contextmanager
-def _locked(kind: str, key: str):
+def locked(kind: str, key: str):
     """One process at a time makes the result `key`; where the disk takes no lock, everyone makes its own."""
     from filelock import FileLock, Timeout
 
@@ -156,7 +157,8 @@ def _locked(kind: str, key: str):
         try:
             lock.acquire(timeout=5)
         except Timeout:
-            print("另一个进程正在算同样的结果，等它算完……", file=sys.stderr)
+            if not os.environ.get("TEXTREC_QUIET"):  # chapters side by side: the words would stand in a page
+                print("另一个进程正在算同样的结果，等它算完……", file=sys.stderr)
             lock.acquire()
     except OSError:
         yield
@@ -195,12 +197,12 @@ def cached_arrays(
     key = make_key(kind, depends, compute)
     path = cache_dir() / kind / f"{key[:32]}.safetensors"
     if not path.exists():
-        with _locked(kind, key):
+        with locked(kind, key):
             if not path.exists():
                 return _made_and_kept(path, key, stage, made)
     found = _read(path)
     if found is None:
-        with _locked(kind, key):
+        with locked(kind, key):
             return _made_and_kept(path, key, stage, made)
     arrays, note = found
     return Cached(arrays, Cost(note["seconds"], note["peak_mb"], stage, key), True)
@@ -220,7 +222,7 @@ def cached_folder(kind: str, depends: Mapping, make: Callable[[Path], None]) -> 
     key = make_key(kind, depends, make)
     folder = cache_dir() / kind / key[:32]
     if not _is_whole(folder):
-        with _locked(kind, key):
+        with locked(kind, key):
             if not _is_whole(folder):
                 if folder.exists():
                     print(f"缓存文件夹 {folder.name} 已损坏（校验和不符），重新计算。", file=sys.stderr)
@@ -264,7 +266,7 @@ def cached_rows(
     table = _Rows(folder)
     missing = table.missing(asked)
     if len(missing):
-        with _locked(kind, key):
+        with locked(kind, key):
             table = _Rows(folder, mend=True)  # another process may have made them meanwhile
             missing = table.missing(asked)
             for start in range(0, len(missing), ROWS_A_FILE):
