@@ -1,5 +1,8 @@
 """Baselines against values computed by hand, the problems that they solve, and published figures."""
 
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +19,8 @@ from textrec_utils.baselines import (
     tfidf_vectors,
     unit_rows,
 )  # fmt: skip
-from textrec_utils.core import TooLittleData
+from textrec_utils.baselines import ease
+from textrec_utils.core.errors import DataError, TooLittleData, TooMuchData
 from textrec_utils.datasets import Dataset
 from textrec_utils.evaluation import evaluate
 from textrec_utils.splits import Split, make_split
@@ -61,6 +65,31 @@ def test_ease_solves_its_problem(leave_last_out):
     gradient = gram @ weights - gram + 100.0 * weights
     np.fill_diagonal(gradient, 0)
     assert np.abs(gradient).max() < 0.02 and (np.diag(weights) == 0).all()
+
+
+def test_ease_that_will_not_fit_is_refused_with_the_bytes(tiny, monkeypatch):
+    monkeypatch.setattr(ease.psutil, "virtual_memory", lambda: SimpleNamespace(available=16_000))
+    with pytest.raises(TooMuchData, match=r"共 16,448 字节，现在只有 16,000 字节可用"):
+        EASE().fit(tiny)
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="regularization = -9）：请把它调大"):
+        EASE(-9.0).fit(tiny)
+
+
+@pytest.mark.parametrize("model, factor", [(EASE(), 1.5), (ItemKNN(5), 0.8), (BPR(factors=2, epochs=1), 0.5)])
+def test_memory_of_many_items(model, factor):
+    """4 bytes for each pair of items, once, is EASE's model itself; the others hold what is near or liked."""
+    n = 3000
+    pairs = pd.DataFrame({"user": np.arange(n), "item": np.arange(n) * 7 % n, "timestamp": 0, "value": 1.0})
+    names = [str(i) for i in range(n)]
+    items, users = pd.DataFrame({"item_id": names, "title": "", "text": ""}), pd.DataFrame({"user_id": names})
+    many = Split(Dataset("many", items, users, pairs, "", ""), "random", pairs, pairs, pairs[:0], "", np.ones(n, bool))
+    many.train_matrix  # noqa: B018 (made before)
+    model.fit(many)  # what is imported on the way
+    tracemalloc.start()
+    model.fit(many)
+    assert tracemalloc.get_traced_memory()[1] < 4 * n**2 * factor
+    tracemalloc.stop()
 
 
 def test_als_repeats(leave_last_out):

@@ -21,7 +21,7 @@ from textrec_utils.encoder.space import center, whiten
 from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.finetuning.result import TwoTower
 from textrec_utils.finetuning.train import train_two_tower
-from textrec_utils.hybrids import Given, ZScoreBlend
+from textrec_utils.hybrids import ZScoreBlend
 from textrec_utils.splits import Split
 from textrec_utils.text import Segmenter, user_dictionary
 from textrec_utils.tuning import GRIDS, Tuned, tune
@@ -195,12 +195,11 @@ def _hybrid(w: Workshop) -> Recommender:
     """
     rivals = [key for key in w.tuned if METHODS[key].kind == "behaviour"]
     rival = max(rivals, key=lambda key: w.tuned[key].table.iloc[0, -1])
-    inner, everyone = w.split.inner(), np.arange(w.split.n_users)
-    parts = [_tower_of_both(w, inner), METHODS[rival].build(w)]
-    scores = [Given(part.name, part.fit(inner).score(everyone)) for part in parts]
+    inner = w.split.inner()
+    parts = [part.fit(inner) for part in (_tower_of_both(w, inner), METHODS[rival].build(w))]
 
     def blend(share: float) -> ZScoreBlend:
-        return ZScoreBlend(scores, (share, 1 - share), fit_parts=False)
+        return ZScoreBlend(parts, (share, 1 - share), fit_parts=False)
 
     share = tune(blend, {"share": SHARES}, w.split, w.tuned[rival].metric).best["share"]
     return ZScoreBlend([_tower_of_both(w), METHODS[rival].build(w)], (share, 1 - share), name="hybrid")
