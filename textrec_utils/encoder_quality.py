@@ -21,7 +21,6 @@ from textrec_utils.core.paths import project_data
 from textrec_utils.core.seeds import seeded
 from textrec_utils.corpora import Pairs, checked_file, read_corpus, read_pairs
 from textrec_utils.datasets.tables import read_table, rows_of
-from textrec_utils.encoder.batching import by_length
 from textrec_utils.encoder.encoder import Encoder
 from textrec_utils.encoder.loading import load_pretrained, quiet_loading
 from textrec_utils.encoder.precision import autocast
@@ -194,9 +193,9 @@ def speed_ratio(encoder: Encoder, texts: Sequence[str], rounds: int = 3) -> tupl
 
 
 def _run(encoder: Encoder, model, texts: Sequence[str]) -> None:
-    for rows in by_length([len(text) for text in texts], encoder.batch_size):
-        with torch.inference_mode(), autocast(encoder.device, encoder.bf16):
-            model(**encoder.tokenize([texts[i] for i in rows]))
+    with torch.inference_mode(), autocast(encoder.device, encoder.bf16):
+        for _, batch in encoder.passes(texts):
+            model(**batch)
 
 
 def evaluate_vectors(encode: Callable[[list[str]], np.ndarray], sets: EvalSets) -> dict[str, float]:

@@ -8,16 +8,23 @@ import numpy as np
 import torch
 
 
-def by_length(lengths: Sequence[int], size: int) -> list[np.ndarray]:
+def by_length(lengths: Sequence[int], size: int, tokens: int = 0) -> list[np.ndarray]:
     """Row numbers in batches of at most `size`, the longest first, so that a lack of memory shows at once.
 
-    lengths: (rows,), of characters or tokens. Equal lengths keep their order.
+    lengths: (rows,), of characters or tokens. Equal lengths keep their order. tokens: a batch's rows times its longest
+    stay below it, too (0: no limit); a longer row is a batch alone.
 
     >>> [rows.tolist() for rows in by_length([1, 5, 5, 2], size=2)]
     [[1, 2], [3, 0]]
     """
-    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    lengths = np.asarray(lengths, dtype=np.int64)
+    order = np.argsort(-lengths, kind="stable")
+    batches = []
+    while len(order):
+        most = min(size, max(1, tokens // max(1, lengths[order[0]]))) if tokens else size
+        batches.append(order[:most])
+        order = order[most:]
+    return batches
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int = 0, multiple: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,7 +5,7 @@ hidden: sequence of (batch, tokens, dim), embeddings first, last layer last. mas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -39,3 +39,11 @@ def _masked_mean(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 POOLINGS: dict[str, Callable] = {
     "cls": pool_cls, "mean": pool_mean, "cls_sep": pool_cls_sep, "first_last": pool_first_last,
 }  # fmt: skip
+
+
+def pooled(model: torch.nn.Module, batch: Mapping[str, torch.Tensor], pooling: str) -> torch.Tensor:
+    """(batch, dim) float32: one pass of `model`; only the layers that `pooling` reads are kept."""
+    every = pooling == "first_last"  # the others read the last layer alone
+    out = model(**batch, output_hidden_states=every)
+    hidden = out.hidden_states if every else [out.last_hidden_state]
+    return POOLINGS[pooling]([h.float() for h in hidden], batch["attention_mask"])
