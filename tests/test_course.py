@@ -317,7 +317,11 @@ def test_folders_become_absolute_and_names_stay(tmp_path, monkeypatch):
     assert result.exit_code == 2 and "没有数据集 no-such：" in result.output and str(tmp_path) not in result.output
 
 
-@pytest.mark.parametrize("word, name", [("3", "03_word2vec"), ("03", "03_word2vec"), ("report", "report")])
+@pytest.mark.parametrize(
+    "word, name",
+    [("3", "03_word2vec"), ("03", "03_word2vec"), ("report", "report"), ("02", "02_classical_baselines"),
+     ("2b", "02b_evaluation"), ("02b", "02b_evaluation")],
+)  # fmt: skip
 def test_chapters_are_found_by_number_and_name(word, name):
     assert find_chapter(word).name == name
 

@@ -108,6 +108,11 @@ def test_every_chapter_has_solutions_and_links_that_exist():
             assert (path.parent / "solutions" / path.name).exists()
 
 
+def test_a_chapter_in_two_halves_is_read_in_order():
+    names = [c.name for c in chapters()]
+    assert names.index("02b_evaluation") == names.index("02_classical_baselines") + 1
+
+
 def test_readmes_stand_in_step():
     english, chinese = ((ROOT / n).read_text(encoding="utf-8") for n in ("README.md", "README.zh-CN.md"))
     assert len(re.findall(r"^## ", english, re.M)) == len(re.findall(r"^## ", chinese, re.M)) > 4

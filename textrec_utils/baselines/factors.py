@@ -85,7 +85,7 @@ class BPR(Factors):
             for n in (split.n_users, split.n_items)
         ]
         users, items = tables
-        optimizer = torch.optim.Adam(tables, lr=self.learning_rate)
+        optimizer = torch.optim.Adam(tables, lr=self.learning_rate, fused=True)
         for _ in range(self.epochs):
             for rows in torch.randperm(len(pairs), generator=generator).split(self.batch_size):
                 user, positive = pairs[rows].T
@@ -95,7 +95,8 @@ class BPR(Factors):
                 # (batch, factors); not users[user]: its gradient is summed in an order that threads decide
                 u, i, j = embedding(user, users), embedding(positive, items), embedding(negative, items)
                 loss = -logsigmoid((u * (i - j)).sum(1)).mean()
-                loss = loss + self.regularization * (u**2 + i**2 + j**2).sum(1).mean()
+                if self.regularization:
+                    loss = loss + self.regularization * (u**2 + i**2 + j**2).sum(1).mean()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -123,7 +123,7 @@ def _counts(path: Path) -> bool:
     return path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
 
 
-@cache  # eleven notebooks depend on the same files
+@cache  # all notebooks depend on the same files
 def _sum(path: Path, changed: int, size: int) -> str:
     return sha256_of(path)
 
@@ -156,9 +156,10 @@ def the_report() -> Chapter:
 
 
 def find_chapter(word: str) -> Chapter:
-    """A chapter by its number (`3`, `03`) or name; CourseError names those there are."""
+    """A chapter by its number (`3`, `03`, `2b`) or name; CourseError names those there are."""
     every = [*chapters(), the_report()]
-    start = f"{int(word):02d}_" if word.isdecimal() and word.isascii() else word
+    number = re.fullmatch(r"(\d+)([a-z]?)", word, re.A)
+    start = f"{int(number[1]):02d}{number[2]}_" if number else word
     found = [c for c in every if c.name == start or c.name.startswith(start)]
     if len(found) != 1:
         raise CourseError(f"没有章节 {word}：可用的有 {'、'.join(c.name for c in every)}。")

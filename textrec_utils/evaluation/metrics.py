@@ -114,7 +114,7 @@ def list_quality(ranked: np.ndarray, split: Split, k: int = 10, vectors: np.ndar
 def sampled_ranks(model: Recommender, split: Split, negatives: int = 99, seed: int = 0) -> np.ndarray:
     """Rank of one test positive among random unseen `negatives`, for each test user (1 is best).
 
-    For chapter 02 only: such sampled metrics need not order methods as the full ranking does
+    For chapter 02b only: such sampled metrics need not order methods as the full ranking does
     (Krichene & Rendle 2020).
     """
     rng = np.random.default_rng(seed)
