@@ -15,11 +15,11 @@ from textrec_utils.baselines import (
     ItemKNN,
     Popularity,
     Random,
+    ease,
     history_weights,
     tfidf_vectors,
     unit_rows,
 )  # fmt: skip
-from textrec_utils.baselines import ease
 from textrec_utils.core.errors import DataError, TooLittleData, TooMuchData
 from textrec_utils.datasets import Dataset
 from textrec_utils.evaluation import evaluate

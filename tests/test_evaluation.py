@@ -236,9 +236,7 @@ def test_an_interval_is_computed_once(monkeypatch, taste):
         lambda found: plot_leaderboard(found, "recall@10"),
     ):
         table([one])
-    assert len(asked) == 1 and one.interval("recall@10") == pytest.approx(
-        bootstrap_interval(one.users["recall@10"])
-    )
+    assert len(asked) == 1 and one.interval("recall@10") == pytest.approx(bootstrap_interval(one.users["recall@10"]))
     assert one.interval("ndcg@10") == pytest.approx(np.array(one.interval("recall@10")) / 2)
     assert replace(one, users=one.users + 1).interval("recall@10")[0] > 1  # another's values have their own
 

@@ -12,7 +12,6 @@ from scipy import sparse
 from textrec_utils.baselines.base import Recommender, known_rows
 from textrec_utils.splits import Split
 
-
 ROWS = 128  # ranked at once: what they need beside their scores stays small
 USERS, ITEMS = 1024, 4096  # of a block of products: it stays in the processor's cache until it is looked through
 
