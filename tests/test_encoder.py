@@ -9,7 +9,7 @@ import torch
 
 from textrec_utils.core import DataError, project_data, sha256_of
 from textrec_utils.encoder import POOLINGS, Encoder, find_model, fingerprint_of, loading, precision
-from textrec_utils.encoder.batching import by_length, padded
+from textrec_utils.encoder.batching import by_length, padded, passes
 from textrec_utils.encoder.precision import autocast, bf16_unit, has_bf16, use_bf16
 from textrec_utils.encoder.space import Whitening, center, mean_cosine, principal_directions, whiten
 
@@ -130,12 +130,12 @@ def test_texts_are_told_apart_whatever_they_hold(encoder, cache):
 def test_passes_hold_few_tokens_and_little_padding(encoder):
     """On a CPU a pass is as many tokens as its caches hold, whatever the number of texts; each text is in one pass."""
     texts = [text * times for times in (1, 7, 3) for text in ("短", "长一点的句子", "字" * 30) for _ in range(9)]
-    passes = encoder.passes(texts)
-    assert sorted(np.concatenate([rows for rows, _ in passes])) == list(range(len(texts)))
-    widths = [batch["input_ids"].shape for _, batch in passes]
+    made = passes(encoder.tokenize(texts), 64, "cpu")
+    assert sorted(np.concatenate([rows for rows, _ in made])) == list(range(len(texts)))
+    widths = [batch["input_ids"].shape for _, batch in made]
     assert all(rows * tokens <= 1024 for rows, tokens in widths) and widths[0][1] == 128 and len(widths) > 3
-    assert sum(int(batch["attention_mask"].sum()) for _, batch in passes) > 0.7 * sum(r * t for r, t in widths)
-    for rows, batch in passes:
+    assert sum(int(batch["attention_mask"].sum()) for _, batch in made) > 0.7 * sum(r * t for r, t in widths)
+    for rows, batch in made:
         assert batch["input_ids"][0].tolist() == encoder.tokenize([texts[rows[0]]])["input_ids"][0].tolist()
 
 

@@ -21,6 +21,7 @@ from textrec_utils.core.paths import project_data
 from textrec_utils.core.seeds import seeded
 from textrec_utils.corpora import Pairs, checked_file, read_corpus, read_pairs
 from textrec_utils.datasets.tables import read_table, rows_of
+from textrec_utils.encoder.batching import passes
 from textrec_utils.encoder.encoder import Encoder
 from textrec_utils.encoder.loading import load_pretrained, quiet_loading
 from textrec_utils.encoder.precision import autocast
@@ -194,7 +195,7 @@ def speed_ratio(encoder: Encoder, texts: Sequence[str], rounds: int = 3) -> tupl
 
 def _run(encoder: Encoder, model, texts: Sequence[str]) -> None:
     with torch.inference_mode(), autocast(encoder.device, encoder.bf16):
-        for _, batch in encoder.passes(texts):
+        for _, batch in passes(encoder.tokenize(texts), encoder.batch_size, encoder.device):
             model(**batch)
 
 

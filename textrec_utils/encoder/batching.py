@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+
+from textrec_utils.encoder.precision import autocast
+
+CPU_TOKENS = 1024  # of one pass on a CPU: with more, a layer's outputs leave its caches
+TOKENIZED = 4096  # texts whose tokens are held at once
+Batch = Mapping[str, torch.Tensor]  # as a tokenizer gives it
 
 
 def by_length(lengths: Sequence[int], size: int, tokens: int = 0) -> list[np.ndarray]:
@@ -39,3 +46,37 @@ def padded(rows: Sequence[Sequence[int]], pad: int = 0, multiple: int = 1) -> tu
     ids = np.full(mask.shape, pad, dtype=np.int64)
     ids[mask] = np.concatenate(rows)
     return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+
+
+def passes(whole: Batch, size: int, device: str) -> list[tuple[np.ndarray, Batch]]:
+    """(row numbers, tokens) of texts that are about as long as each other, the longest first: little padding.
+
+    whole: padded to one length. size: of one pass at most; on a CPU texts of many tokens are fewer.
+    """
+    mask = whole["attention_mask"].bool()
+    batches = []
+    for rows in by_length(mask.sum(1).tolist(), size, CPU_TOKENS if device == "cpu" else 0):
+        there = mask[rows].any(0)
+        batches.append((rows, {name: part[rows][:, there] for name, part in whole.items()}))
+    return batches
+
+
+def without_gradient(
+    run: Callable[[np.ndarray, Batch], None], batches: list[tuple[np.ndarray, Batch]], device: str, bf16: bool
+) -> None:
+    """`run(rows, batch)` for each of `passes`, each on a core of its own: where all cores work on one matrix, they wait
+    for each other layer by layer."""
+    waiting, threads = iter(batches), torch.get_num_threads()
+    workers = max(1, min(threads, len(batches))) if device == "cpu" else 1
+
+    def work(_) -> None:
+        torch.set_num_threads(threads // workers)  # of this thread
+        with torch.inference_mode(), autocast(device, bf16):
+            for rows, batch in waiting:  # whoever is free takes the next
+                run(rows, batch)
+
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, range(workers)))
+    finally:
+        torch.set_num_threads(threads)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,11 @@ from tqdm import tqdm
 
 from textrec_utils.core.seeds import seeded
 from textrec_utils.core.store import Cached, cached_rows
-from textrec_utils.encoder.batching import by_length
+from textrec_utils.encoder.batching import TOKENIZED, Batch, passes, without_gradient
 from textrec_utils.encoder.fingerprint import fingerprint_of
 from textrec_utils.encoder.loading import DEFAULT_MODEL, find_model, hub_snapshot, load_pretrained, quiet_loading
 from textrec_utils.encoder.pooling import POOLINGS, pooled
 from textrec_utils.encoder.precision import autocast
-
-CPU_TOKENS = 1024  # of one pass on a CPU: with more, a layer's outputs leave its caches
-TOKENIZED = 4096  # texts whose tokens are held at once
 
 
 class Encoder:
@@ -29,7 +25,7 @@ class Encoder:
 
     name: `mini-bert-zh` (comes with the course), a local folder, or a Hugging Face name, with a revision behind @
     if it shall stay the same. pooling: cls, mean, cls_sep or first_last. max_length: tokens; longer texts are cut.
-    batch_size: texts of one pass at most; on a CPU long texts are fewer, see `CPU_TOKENS`.
+    batch_size: texts of one pass at most; on a CPU of about 1,024 tokens, too.
     prefix: put before each text (E5 models want "query: "). bf16: autocast, about twice as fast on processors that
     have it, with slightly different numbers; off by default.
 
@@ -107,39 +103,15 @@ class Encoder:
         """Another list after any step of an optimizer or other change of the weights."""
         return [(id(p), 0 if p.is_inference() else p._version) for p in self.model.parameters()]
 
-    def passes(self, texts: Sequence[str]) -> list[tuple[np.ndarray, dict[str, torch.Tensor]]]:
-        """(row numbers, tokens) of texts that are about as long as each other, the longest first: little padding."""
-        whole = self.tokenize(texts)
-        mask = whole["attention_mask"].bool()
-        limit = CPU_TOKENS if self.device == "cpu" else 0
-        batches = []
-        for rows in by_length(mask.sum(1).tolist(), self.batch_size, limit):
-            there = mask[rows].any(0)
-            batches.append((rows, {name: part[rows][:, there] for name, part in whole.items()}))
-        return batches
-
     def _encode(self, texts: list[str], progress: bool) -> np.ndarray:
         out = np.zeros((len(texts), self.dim), dtype=np.float32)
         with tqdm(total=len(texts), desc="编码", unit="条", disable=not progress, file=sys.stdout) as bar:
             for start in range(0, len(texts), TOKENIZED):
-                part = slice(start, start + TOKENIZED)
-                self._fill(out[part], self.passes(texts[part]), bar)
-        return out
 
-    def _fill(self, out: np.ndarray, passes: list, bar: tqdm) -> None:
-        """Each pass on a core of its own: where all work on one matrix, they wait for each other layer by layer."""
-        waiting, threads = iter(passes), torch.get_num_threads()
-        workers = min(threads, len(passes)) if self.device == "cpu" else 1
-
-        def work(_) -> None:
-            torch.set_num_threads(threads // workers)  # of this thread
-            with torch.inference_mode(), autocast(self.device, self.bf16):
-                for rows, batch in waiting:  # whoever is free takes the next
-                    out[rows] = pooled(self.model, batch, self.pooling).cpu().numpy()
+                def fill(rows: np.ndarray, batch: Batch, start: int = start) -> None:
+                    out[start + rows] = pooled(self.model, batch, self.pooling).cpu().numpy()
                     bar.update(len(rows))
 
-        try:
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(work, range(workers)))
-        finally:
-            torch.set_num_threads(threads)
+                part = self.tokenize(texts[start : start + TOKENIZED])
+                without_gradient(fill, passes(part, self.batch_size, self.device), self.device, self.bf16)
+        return out
