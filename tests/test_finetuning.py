@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import TruncatedSVD
 
 from textrec_utils.baselines import HistoryMean, Popularity, Recommender, unit_rows
 from textrec_utils.encoder import Encoder, center, whiten
@@ -122,6 +123,15 @@ def test_one_tower_reads_meaning_and_spelling(taste):
     spelling = center(lexical_vectors(texts))
     both = np.hstack([MEANING_SCALE * meaning / meaning.std(), spelling / spelling.std()])
     assert made.shape == both.shape and made @ made.T == pytest.approx(unit_rows(both) @ unit_rows(both).T, abs=1e-3)
+
+
+def test_spelling_is_reduced_once_for_all_towers_that_read_it(taste, monkeypatch):
+    texts = [f"{text}，又" for text in taste.dataset.items["text"]]  # nobody has asked for these
+    first, other = lexical_vectors(texts), lexical_vectors(texts, seed=1)
+    monkeypatch.setattr(TruncatedSVD, "fit_transform", None)
+    assert (lexical_vectors(texts) == first).all() and (lexical_vectors(texts, seed=1) == other).all()
+    with pytest.raises(TypeError):
+        lexical_vectors(texts[::-1])
 
 
 # ---------------------------------------------------------------- the user tower

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from torch import nn
 from textrec_utils.baselines.content import tfidf_vectors, unit_rows
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import DataError, TooLittleData
+from textrec_utils.core.files import sha256_of
+from textrec_utils.core.store import Cached, cached_arrays
 from textrec_utils.encoder.batching import by_length, padded
 from textrec_utils.encoder.encoder import Encoder
 from textrec_utils.encoder.pooling import POOLINGS
@@ -27,11 +30,21 @@ CPU_PASS = 32  # texts at once on a CPU: with more, the layers' outputs leave it
 def lexical_vectors(texts: Sequence[str], dim: int = 256, seed: int = 0) -> np.ndarray:
     """(texts, dim) float32 of length 1: TF-IDF of characters and pairs of characters, reduced by SVD (LSA,
     Deerwester et al. 1990). Uses the texts alone, so new items have their vectors as well."""
-    from sklearn.decomposition import TruncatedSVD
+    return _spelled(list(texts), dim, seed)["vectors"]
 
-    counts = tfidf_vectors(texts)
-    reduced = TruncatedSVD(min(dim, *(n - 1 for n in counts.shape)), random_state=seed).fit_transform(counts)
-    return unit_rows(reduced).astype(np.float32)
+
+def _spelled(texts: list[str], dim: int = 256, seed: int = 0) -> Cached:
+    """Kept: the SVD takes as long as the training of a head that reads it."""
+
+    def reduce() -> dict[str, np.ndarray]:
+        from sklearn.decomposition import TruncatedSVD
+
+        counts = tfidf_vectors(texts)
+        reduced = TruncatedSVD(min(dim, *(n - 1 for n in counts.shape)), random_state=seed).fit_transform(counts)
+        return {"vectors": unit_rows(reduced).astype(np.float32)}
+
+    depends = {"文字": sha256_of(json.dumps(texts).encode()), "维数": dim, "种子": seed}
+    return cached_arrays("lexical", depends, reduce, stage="encode")
 
 
 def _even(vectors: np.ndarray) -> np.ndarray:
@@ -47,12 +60,13 @@ def _even(vectors: np.ndarray) -> np.ndarray:
 @dataclass
 class Material:
     """What a run reads of a split's texts. texts: the items'. encoder: None where nothing asks for one. vectors:
-    (items, width) by the frozen encoder. profiles: (users, width), even. precision: of the passes with gradient, as
-    `auto` came out. cost: what encoding took."""
+    (items, width) by the frozen encoder. spelled: (items, dim), `lexical_vectors`. profiles: (users, width), even.
+    precision: of the passes with gradient, as `auto` came out. cost: what encoding took."""
 
     texts: list[str]
     encoder: Encoder | None = None
     vectors: np.ndarray | None = None
+    spelled: np.ndarray | None = None
     profiles: np.ndarray | None = None
     precision: str = "float32"
     cost: Cost = field(default_factory=Cost)
@@ -73,6 +87,9 @@ def read_texts(split: Split, config: TwoTowerConfig, model: str, prefix: str, de
     if config.features != "lexical":
         encoded = made.encoder.encode_with_cost(made.texts)
         made.vectors, made.cost = encoded["vectors"], encoded.cost
+    if config.features != "encoder":
+        spelled = _spelled(made.texts, seed=config.seed)
+        made.spelled, made.cost = spelled["vectors"], made.cost + spelled.cost
     if config.profile:
         told = split.dataset.users["text"]
         if told.nunique() < 2:
@@ -93,7 +110,7 @@ class Features:
         self.encoder, self.rung, self.n = material.encoder, config.rung, len(material.texts)
         self.bf16 = material.precision == "bf16"
         if config.features != "encoder":
-            scaled = _even(center(lexical_vectors(material.texts, seed=config.seed)))
+            scaled = _even(center(material.spelled))
             if config.features == "both":
                 meaning = _even(whiten(material.vectors, strength=config.whitening))
                 scaled = _even(np.hstack([config.meaning * meaning, scaled]))
