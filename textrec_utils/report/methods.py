@@ -30,7 +30,7 @@ from textrec_utils.word_vectors import document_vectors, item_vectors, train_wor
 PROFILES = {"quick": "快速", "full": "完整"}
 KINDS = {"non-personal": "不看内容的方法", "behaviour": "协同方法", "text": "文本方法", "both": "文本和行为合起来"}
 NEEDS = {"text": "物品没有文字", "time": "数据没有时间", "tuning": "协同方法没有调参"}  # and what is said without
-FUSION_WEIGHT = 0.3  # the encoder tower's share, chosen on validation splits of movielens-zh (chapter 06, section 6)
+FUSION_WEIGHT = 0.3  # the encoder tower's share, chosen on validation splits of movielens-zh (chapter 06b, section 3)
 READING = {"pooling": "mean", "max_length": 128}  # of the frozen encoder
 WORD2VEC = {n: p.default for n, p in inspect.signature(train_word2vec).parameters.items() if p.default is not p.empty}
 SHARES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]  # of the tower in the hybrid
