@@ -16,6 +16,7 @@ pytest_plugins = ["tests.small_course"]
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs_data: needs data sets that the course doesn't ship")
+    config.addinivalue_line("markers", "kernels: the small course's notebooks run in kernels")
     config.addinivalue_line("markers", "in_mirror(*names): folders that the fixture `mirror` must have")
 
 

@@ -282,7 +282,18 @@ def test_a_plain_wheel_says_what_it_lacks(tmp_path):
 def pytest_in(folder: Path, *words: str) -> str:
     """What pytest prints that runs in a folder with the course's own conftest."""
     shutil.copy(project_root() / "conftest.py", folder / "conftest.py")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", *words, str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "textrec_utils.course",
+        "-rs",
+        *words,
+        str(folder),
+    ]
     path = os.pathsep.join([str(project_root()), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(command, cwd=folder, capture_output=True, env=os.environ | {"PYTHONPATH": path})
     return done.stdout.decode() + done.stderr.decode()

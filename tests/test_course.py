@@ -31,6 +31,7 @@ def run(*words: str):
     return CliRunner().invoke(main, list(words))
 
 
+@pytest.mark.kernels
 def test_run_all_then_skip_then_rerun_what_changed(small_course):
     first = run("run")
     assert first.exit_code == 0, first.output
@@ -124,6 +125,7 @@ def test_the_fingerprint_covers_every_declared_library_and_the_precision(small_c
 # ---------------------------------------------------------------- failures
 
 
+@pytest.mark.kernels
 def test_failing_chapter_is_told_and_others_are_kept(small_course):
     notebook(small_course / "notebooks" / "01_next.ipynb", "x = 1", "raise RuntimeError('没有电了')")
     result = run("run")
@@ -139,6 +141,7 @@ def test_failing_chapter_is_told_and_others_are_kept(small_course):
     assert again.exit_code == 0 and again.output.count("未变") == 2
 
 
+@pytest.mark.kernels
 def test_a_failure_leaves_the_last_good_page(small_course):
     run("run", "01")
     page = small_course / "build" / "report" / "01_next.html"
@@ -149,6 +152,7 @@ def test_a_failure_leaves_the_last_good_page(small_course):
     assert not list((small_course / "build").rglob("*.part*"))
 
 
+@pytest.mark.kernels
 def test_a_dead_kernel_is_an_outcome_with_a_log(small_course):
     notebook(small_course / "notebooks" / "00_first.ipynb", "import os", "os._exit(1)")
     result = run("run", "0", "1", "-p", "k", "3")  # papermill's own cell isn't counted
@@ -429,6 +433,7 @@ def test_the_index_says_which_chapters_have_not_been_run(small_course):
     assert run("run").exit_code == 0 and "没有运行" not in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.kernels
 def test_failed_report_is_on_the_index(small_course, own_folder):
     assert run("report").exit_code == 0
     broken = "raise ValueError('断了\\n两行')"

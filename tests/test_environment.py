@@ -77,6 +77,12 @@ def test_import_is_light_and_quiet():
     assert done.stdout == done.stderr == b""
 
 
+def test_running_notebooks_does_not_load_a_grammar_of_addresses():
+    """Nine tenths of the time that nbformat takes to import."""
+    code = "import sys, textrec_utils.course, papermill; assert 'lark' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 NOTEBOOKS = sorted(notebooks_dir().rglob("*.ipynb"))
 
 

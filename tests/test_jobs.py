@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import pytest
 from click.testing import CliRunner
 
 from tests.small_course import notebook
@@ -21,6 +22,7 @@ def wait_for(name: str) -> str:
     return "\n".join([*lines, "    time.sleep(0.1)", "else: raise TimeoutError"])
 
 
+@pytest.mark.kernels
 def test_chapters_run_side_by_side_and_share_the_processors(small_course, monkeypatch):
     """Each of two waits for the other; the third fails and stops neither."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -63,6 +65,7 @@ def test_memory_holds_back_what_cores_could_do(small_course, monkeypatch):
     assert run("run").exit_code == 0 and at_once == [1, 3]
 
 
+@pytest.mark.kernels
 def test_progress_is_told_where_no_bar_can_move(small_course, monkeypatch):
     """Output into a pipe: a line at the start, one every so often, one at the end with the seconds."""
     monkeypatch.setattr(jobs, "TELL_EVERY", 0.3)
@@ -75,6 +78,7 @@ def test_progress_is_told_where_no_bar_can_move(small_course, monkeypatch):
     assert "开始" not in again and "未变" in again
 
 
+@pytest.mark.kernels
 def test_the_kernel_gets_its_variables_and_this_process_keeps_its_own(small_course, monkeypatch):
     monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
     monkeypatch.setenv("PYTHONHASHSEED", "7")
