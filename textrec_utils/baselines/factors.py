@@ -95,7 +95,8 @@ class BPR(Factors):
                 # (batch, factors); not users[user]: its gradient is summed in an order that threads decide
                 u, i, j = embedding(user, users), embedding(positive, items), embedding(negative, items)
                 loss = -logsigmoid((u * (i - j)).sum(1)).mean()
-                loss = loss + self.regularization * (u**2 + i**2 + j**2).sum(1).mean()
+                if self.regularization:
+                    loss = loss + self.regularization * (u**2 + i**2 + j**2).sum(1).mean()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
