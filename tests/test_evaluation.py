@@ -61,7 +61,8 @@ def random_case(seed=0, users=60, items=50, k=10):
     return ranked, truth.astype(float)
 
 
-def test_against_ranx():  # over a minute where numba has to compile each of the six metrics first
+def test_against_ranx(monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # to compile each of the six metrics takes over half a minute
     from ranx import Qrels, Run
     from ranx import evaluate as ranx_evaluate
 

@@ -13,7 +13,7 @@ from textrec_utils import ranking
 from textrec_utils.baselines import HistoryMean, unit_rows
 from textrec_utils.ranking import as_lines, dot_top_k, explain, faiss_top_k, mmr, recommend, top_k
 
-odd = (st.just(-np.inf), st.just(0.0), st.just(-0.0))
+odd = (st.just(-np.inf), st.just(np.inf), st.just(0.0), st.just(-0.0))
 values = st.one_of(st.integers(-3, 3).map(float), st.floats(-1e6, 1e6, width=32), *odd)
 
 

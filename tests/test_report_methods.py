@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from matplotlib import pyplot as plt
 
 from tests.small_report import SMALL, made, only_users
-from textrec_utils.baselines import Popularity, Recommender
+from textrec_utils import ranking
+from textrec_utils.baselines import EASE, Popularity, Recommender, ease
 from textrec_utils.core import DataError, TooLittleData
 from textrec_utils.core.escape import in_markdown
 from textrec_utils.datasets import load_dataset
@@ -145,6 +147,28 @@ def test_what_a_recommender_needs_counts_though_its_method_says_nothing(registry
     assert list(report.results) == ["popularity"] and not fits
     assert "随机划分上，“看钟”没有跑：数据没有时间" in report.cautions
     assert list(made(taste, budget=0).results) == ["popularity", "clock"] and fits
+
+
+def test_what_the_memory_will_not_hold_is_left_out(registry, taste, monkeypatch):
+    for key in set(METHODS) - {"popularity", "ease"}:
+        del METHODS[key]
+    monkeypatch.setattr(ease.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    report = made(taste)
+    assert list(report.results) == ["popularity"] and not report.tuned
+    assert any("“EASE”没有跑：EASE 要 60² × 4 字节的内存" in caution for caution in report.cautions)
+
+
+def test_a_hybrid_is_scored_block_by_block(registry, taste, monkeypatch):
+    """Parts' scores of everyone are never held: at 10⁵ users and items that would be 40 GB each."""
+    asked, score = [], EASE.score
+    monkeypatch.setattr(EASE, "score", lambda self, users: asked.append(len(users)) or score(self, users))
+    for key in set(METHODS) - {"popularity", "ease", "two_tower_both", "hybrid"}:
+        del METHODS[key]
+    workshop = Workshop(taste, tuned=Report(taste, "full", k=5, budget=2).tune(), two_tower=SMALL)
+    asked.clear()
+    monkeypatch.setattr(ranking, "SCORES", 7 * taste.n_items)
+    evaluate(workshop.build(METHODS["hybrid"]), taste, ["recall@5"])
+    assert max(asked) == 7
 
 
 def test_texts_without_words_leave_the_others_running(taste):

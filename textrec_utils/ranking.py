@@ -13,6 +13,7 @@ from textrec_utils.baselines.base import Recommender, known_rows
 from textrec_utils.splits import Split
 
 ROWS = 128  # ranked at once: what they need beside their scores stays small
+SCORES = 2**23  # of a method, held at once
 USERS, ITEMS = 1024, 4096  # of a block of products: it stays in the processor's cache until it is looked through
 
 
@@ -54,7 +55,7 @@ def _best(scores: np.ndarray, k: int) -> np.ndarray:
         raise ValueError("分数里有 NaN，无法排序；请检查向量是否有空文本或除以零。")
     last = values[:, k - 1 : k]
     # Which of several equal ones torch takes is settled only where one of them stays outside.
-    tied = np.flatnonzero((values[:, k:] == last) & np.isfinite(last)) if k < n else ()
+    tied = np.flatnonzero((values[:, k:] == last) & ~np.isneginf(last)) if k < n else ()
     if len(tied):
         rows, last = scores[tied], last[tied]
         above, equal = rows > last, rows == last
@@ -76,7 +77,7 @@ def recommend(
     """
     users = split.test_users if users is None else known_rows(users, split.n_users)
     lists = []
-    for part in blocks(users, block or min(1024, max(1, 2**23 // split.n_items))):
+    for part in blocks(users, block or min(1024, max(1, SCORES // split.n_items))):
         scores = np.asarray(model.score(part), dtype=np.float32)
         if not split.candidates.all():
             scores = np.where(split.candidates, scores, np.float32(-np.inf))
