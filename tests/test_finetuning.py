@@ -15,10 +15,12 @@ from textrec_utils.finetuning import (
     Towers,
     TwoTowerConfig,
     UserTower,
+    features,
     lexical_vectors,
     train_two_tower,
 )
 from textrec_utils.finetuning.batches import Batches
+from textrec_utils.finetuning.features import Features, Material
 from textrec_utils.finetuning.towers import Dropout
 from textrec_utils.losses import LOSSES, Loss
 from textrec_utils.splits import make_split
@@ -46,6 +48,16 @@ def test_each_rung_trains_what_it_says(taste, rung):
         assert tower.trained > head + 4 * layer
     again = train_two_tower(taste, config, progress=False, cache=False)
     assert (again.item_vectors == tower.item_vectors).all() and (again.curve == tower.curve).all()
+
+
+@pytest.mark.parametrize("kept", [2**30, 1])
+def test_what_the_last_layer_reads_may_lie_on_disk(taste, monkeypatch, kept):
+    monkeypatch.setattr(features, "BELOW", kept)
+    material = Material(texts := list(taste.dataset.items["text"]), Encoder("mini-bert-zh"))
+    material.vectors = material.encoder.encode(texts)
+    made = Features(material, TwoTowerConfig(rung="last_layer", max_length=16))
+    assert made.below._rolled == (kept == 1)  # a temporary file, instead of memory
+    assert made.all().detach() == pytest.approx(made.frozen, abs=0.02)  # kept as float16
 
 
 def test_learns_the_taste(taste):
