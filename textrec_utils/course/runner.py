@@ -121,7 +121,7 @@ def _tell(failure: Exception, chapter: Chapter, extra_cell: bool, slug: str, at:
         write_atomic(log_path(slug), "".join(traceback.format_exception(failure)).encode())
         if isinstance(failure, DeadKernelError):
             where = f"，停在第 {at + 1 - _added(at, chapter, extra_cell)} 格" if at >= 0 else ""
-            return f"内核中途没了{where}（多半是内存不够，或有一格让进程退出）"
+            return f"内核中途没了{where}（多半是内存不够：用 --jobs 1 一章一章跑；或有一格让进程退出）"
         last = traceback.extract_tb(failure.__traceback__)[-1].name
         return f"没有完成（{last}）：{type(failure).__name__}: {' '.join(str(failure).split())}"
     text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failure.traceback))
@@ -146,7 +146,7 @@ def _execute(
 
     import papermill
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what goes wrong is told in one sentence
     with atomic_path(executed) as temporary:
         papermill.execute_notebook(
             str(chapter.path), str(temporary), parameters=parameters, kernel_name="python3", progress_bar=False,
