@@ -24,8 +24,8 @@ FILLED = ("metrics_csv", "report_id")  # parameters that the runner fills in whe
 # About what each notebook takes alone with one thread, by its name's beginning; for the order of running alone, so
 # that old figures cost little: `textrec test` prints new ones, `textrec run` remembers its own.
 SECONDS = {
-    "00": 43, "01": 18, "02": 114, "03": 63, "04": 260, "05": 85, "06": 1076, "07": 17, "08": 230, "09": 5,
-    "report": 121,
+    "00": 60, "01": 25, "02": 96, "02b": 63, "03": 190, "04": 400, "05": 193, "06": 450, "06b": 459, "07": 102,
+    "08": 350, "09": 250, "report": 270,
 }  # fmt: skip
 
 
