@@ -1,10 +1,12 @@
-"""For all tests and for notebooks under nbval: what needs data that the course doesn't ship, where they can't be had.
+"""For all tests and for notebooks under nbval: what needs data that the course doesn't ship, where they can't be had,
+and how long each notebook took.
 
 A notebook names the data sets behind its committed outputs in `metadata.textrec.datasets`. Where one can't be had, its
 cells still run, and may not fail, but nothing is compared. Marked `needs_data`: those notebooks, and the tests that ask
 for the fixture `mirror` (`textrec test --data` runs nothing else).
 """
 
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -14,6 +16,7 @@ pytest_plugins = ["tests.small_course"]
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs_data: needs data sets that the course doesn't ship")
+    config.addinivalue_line("markers", "kernels: the small course's notebooks run in kernels")
     config.addinivalue_line("markers", "in_mirror(*names): folders that the fixture `mirror` must have")
 
 
@@ -51,6 +54,14 @@ def pytest_runtest_setup(item):
 
 def pytest_terminal_summary(terminalreporter):
     reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    seconds = Counter()
+    for report in reports:
+        notebook = getattr(report, "nodeid", "").split("::")[0]
+        if notebook.endswith(".ipynb"):
+            seconds[notebook] += report.duration
+    if seconds:  # for SECONDS in course/chapters.py, by which the next run puts the longest first
+        told = "，".join(f"{name} {taken:.0f}" for name, taken in seconds.most_common())
+        terminalreporter.write_line(f"每个笔记本用的秒数：{told}")
     found = {
         tuple(value) for r in reports for name, value in getattr(r, "user_properties", ()) if name == "not compared"
     }

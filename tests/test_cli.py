@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook, new_output
@@ -20,6 +22,8 @@ from textrec_utils.cli import main
 from textrec_utils.core.paths import project_root
 from textrec_utils.core.processes import Terminated
 from textrec_utils.course import runner
+from textrec_utils.course.chapters import SECONDS
+from textrec_utils.datasets import DATASETS
 from textrec_utils.report import methods_of
 
 
@@ -39,6 +43,7 @@ def test_command_line_refusals(small_course):
         (["data", "no-such"], "没有数据集"),
         (["rum"], "没有命令 rum：可用的有"),
         (["--fast"], "没有选项 --fast"),
+        (["run", "--jobs", "-1"], "选项 --jobs 的值不对：应是不小于0的整数；写法见 "),
         (["run", "--quick"], "没有选项 --quick；写法见 "),
         (["data"], "缺少 数据集；写法见 "),
         (["pretrain", "--out", "x"], "缺少 --corpora；写法见 "),
@@ -156,27 +161,28 @@ def test_unreachable_model_is_refused_by_the_report():
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals to a process")
 @pytest.mark.parametrize("number, status, word", [(signal.SIGINT, 130, "已中断"), (signal.SIGTERM, 143, "已被终止")])
 def test_interrupted_run_leaves_no_half_file_and_an_index(small_course, number, status, word):
-    cells = ["open('started', 'w').close()", "import time; time.sleep(60)"]
-    notebook(small_course / "notebooks" / "01_next.ipynb", *cells)
-    command = [sys.executable, "-m", "textrec_utils", "run"]
+    """Two chapters are stopped side by side, one of them in a cell that Ctrl-C can't end; a third was done before."""
+    begin = "import os; open(f'kernel-{os.getpid()}', 'w').close()"
+    notebook(small_course / "notebooks" / "01_next.ipynb", begin, "import time; time.sleep(60)")
+    deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+    notebook(small_course / "notebooks" / "02_last.ipynb", begin, deaf)
+    assert run("run", "0").exit_code == 0
+    command = [sys.executable, "-m", "textrec_utils", "run", "0", "1", "2", "--jobs", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=project_root())
-    flag = small_course / "notebooks" / "started"
     for _ in range(600):
-        if flag.exists() or process.poll() is not None:
+        kernels = list((small_course / "notebooks").glob("kernel-*"))
+        if len(kernels) == 2 or process.poll() is not None:
             break
         time.sleep(0.1)
-    for _ in range(4):  # as an impatient person does: a signal can get lost in a busy event loop
-        process.send_signal(number)
-        try:
-            _, err = process.communicate(timeout=25)
-            break
-        except subprocess.TimeoutExpired:
-            continue
+    time.sleep(0.5)  # into the second cells
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == status and word in err.decode()
+    assert len(kernels) == 2 and not [path for path in kernels if psutil.pid_exists(int(path.name.split("-")[1]))]
     build = small_course / "build"
     assert (build / "report" / "00_first.html").exists()
     assert 'href="00_first.html"' in (build / "report" / "index.html").read_text(encoding="utf-8")
-    assert not list(build.rglob("*.part*")) and not (build / "notebooks" / "01_next.ipynb").exists()
+    assert not list(build.rglob("*.part*")) and not list(build.rglob("*01_next*")) + list(build.rglob("*02_last*"))
 
 
 def test_two_runs_into_one_build_folder_wait_for_each_other(small_course):
@@ -219,8 +225,7 @@ def test_list_and_doctor():
     listed = run("list")
     assert listed.exit_code == 0 and "mini-bert-zh" in listed.output and "movielens-zh" in listed.output
     assert "03_word2vec" in listed.output and "window=5，epochs=30" in listed.output
-    full_profile = "、".join(method.label for method in methods_of("full"))
-    assert "metrics_csv" not in listed.output and f"完整方案 profile=full：{full_profile}\n" in listed.output
+    assert "metrics_csv" not in listed.output and all(name in listed.output for name in DATASETS)
     checked = run("doctor")
     assert checked.exit_code == 0 and "一切就绪" in checked.output, checked.output
 
@@ -246,13 +251,16 @@ def test_a_card_is_found_by_its_number(monkeypatch):
     assert refused.exit_code == 2 and "没有可用的 cuda:2：--device 可以是 cpu、cuda、cuda:0、cuda:1" in refused.output
 
 
-def test_help_tells_the_settings_of_training():
+def test_help_tells_the_settings_of_training_and_of_the_report():
     text = run("finetune", "-h").output
     assert (
         "历史怎样变成用户向量：\n  user='mean'  mean（平均）" in text and "\n  learning_rate=0.002  头的学习率" in text
     )
     assert "\n  dataset='movielens-zh'  数据集的名字或文件夹。" in text
     assert "teacher、teacher_prefix" in run("pretrain", "-h").output
+    told = run("report", "-h").output
+    full_profile = "、".join(method.label for method in methods_of("full"))
+    assert "budget=12" in told and f"  full  完整：{full_profile}\n" in told and "metrics_csv" not in told
 
 
 def test_a_plain_wheel_says_what_it_lacks(tmp_path):
@@ -274,7 +282,18 @@ def test_a_plain_wheel_says_what_it_lacks(tmp_path):
 def pytest_in(folder: Path, *words: str) -> str:
     """What pytest prints that runs in a folder with the course's own conftest."""
     shutil.copy(project_root() / "conftest.py", folder / "conftest.py")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", *words, str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "textrec_utils.course",
+        "-rs",
+        *words,
+        str(folder),
+    ]
     path = os.pathsep.join([str(project_root()), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(command, cwd=folder, capture_output=True, env=os.environ | {"PYTHONPATH": path})
     return done.stdout.decode() + done.stderr.decode()
@@ -287,6 +306,7 @@ def test_a_notebook_without_its_data_runs_and_is_not_compared(tmp_path):
         page = new_notebook(cells=[cell], metadata={"textrec": {"datasets": datasets}})
         nbformat.write(page, tmp_path / f"{name}.ipynb")
     said = pytest_in(tmp_path, "--nbval-lax", "--nbval-current-env", "-n", "1")  # as `textrec test` does
+    assert re.search(r"每个笔记本用的秒数：\w+\.ipynb \d+，\w+\.ipynb \d+\n", said), said
     assert "1 failed, 1 passed" in said and "has.ipynb" in said.split("1 failed")[0], said
     assert "needs.ipynb：跑过了，输出没有比较，因为缺数据。没有数据集 no-such-data" in said
 
@@ -304,15 +324,22 @@ def test_what_needs_data_is_marked(tmp_path):
     assert "test_other" not in said and "free.ipynb" not in said, said
 
 
-@pytest.mark.parametrize("words, marked, books", [([], False, 2), (["--data"], True, 1), (["--fast"], False, 0)])
+@pytest.mark.parametrize(
+    "words, marked, books",
+    [([], False, ["09_b", "06_c", "00_a"]), (["--data"], True, ["09_b"]), (["--fast"], False, [])],
+)
 def test_which_tests_are_run(small_course, monkeypatch, words, marked, books):
+    """And the longest notebook first, each whole on one core."""
     calls = []
     monkeypatch.setattr(subprocess, "call", lambda command, **_: calls.append(command) or 0)
+    for name, seconds in (("09", 3000), ("06", 2000), ("00", 1000)):
+        monkeypatch.setitem(SECONDS, name, seconds)
     shutil.rmtree(small_course / "notebooks")
-    for name, datasets in (("00_a", []), ("09_b", ["caixin"])):
+    for name, datasets in (("00_a", []), ("09_b", ["caixin"]), ("06_c", [])):
         (small_course / "notebooks").mkdir(exist_ok=True)
         page = new_notebook(metadata={"textrec": {"datasets": datasets}})
         nbformat.write(page, small_course / "notebooks" / f"{name}.ipynb")
     assert run("test", *words).exit_code == 0
     assert ("needs_data" in calls[0]) == marked
-    assert len([word for call in calls for word in call if word.endswith(".ipynb")]) == books
+    assert [Path(word).stem for call in calls for word in call if word.endswith(".ipynb")] == books
+    assert not books or {"loadfile", "--no-loadscope-reorder"} <= set(calls[1])

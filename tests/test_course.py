@@ -14,7 +14,16 @@ from tests.small_course import REPORT_PARAMETERS, notebook
 from textrec_utils.cli import main
 from textrec_utils.core.files import atomic_path
 from textrec_utils.core.paths import notebooks_dir
-from textrec_utils.course import Chapter, CourseError, build_index, check_parameters, find_chapter, runner, slug_of
+from textrec_utils.course import (
+    Chapter,
+    CourseError,
+    build_index,
+    check_parameters,
+    find_chapter,
+    jobs,
+    runner,
+    slug_of,
+)
 from textrec_utils.course.index import read_state
 
 
@@ -22,6 +31,7 @@ def run(*words: str):
     return CliRunner().invoke(main, list(words))
 
 
+@pytest.mark.kernels
 def test_run_all_then_skip_then_rerun_what_changed(small_course):
     first = run("run")
     assert first.exit_code == 0, first.output
@@ -102,17 +112,20 @@ def test_the_fingerprint_covers_every_declared_library_and_the_precision(small_c
     found = {chapter.fingerprint({})}
     monkeypatch.setenv("TEXTREC_BF16", "0")
     found.add(chapter.fingerprint({}))
-    version = importlib.metadata.version
+    version, module = importlib.metadata.version, importlib.import_module("textrec_utils.course.chapters")
     libraries = ("scipy", "faiss-cpu", "peft", "tokenizers", "matplotlib", "torch")
     for library in libraries:
         monkeypatch.setattr(importlib.metadata, "version", lambda n, of=library: "next" if n == of else version(n))
+        module._installed.cache_clear()
         found.add(chapter.fingerprint({}))
+    module._installed.cache_clear()
     assert len(found) == 2 + len(libraries)
 
 
 # ---------------------------------------------------------------- failures
 
 
+@pytest.mark.kernels
 def test_failing_chapter_is_told_and_others_are_kept(small_course):
     notebook(small_course / "notebooks" / "01_next.ipynb", "x = 1", "raise RuntimeError('没有电了')")
     result = run("run")
@@ -128,6 +141,7 @@ def test_failing_chapter_is_told_and_others_are_kept(small_course):
     assert again.exit_code == 0 and again.output.count("未变") == 2
 
 
+@pytest.mark.kernels
 def test_a_failure_leaves_the_last_good_page(small_course):
     run("run", "01")
     page = small_course / "build" / "report" / "01_next.html"
@@ -138,6 +152,7 @@ def test_a_failure_leaves_the_last_good_page(small_course):
     assert not list((small_course / "build").rglob("*.part*"))
 
 
+@pytest.mark.kernels
 def test_a_dead_kernel_is_an_outcome_with_a_log(small_course):
     notebook(small_course / "notebooks" / "00_first.ipynb", "import os", "os._exit(1)")
     result = run("run", "0", "1", "-p", "k", "3")  # papermill's own cell isn't counted
@@ -202,8 +217,8 @@ def test_the_index_does_not_cover_up_the_real_error(small_course, monkeypatch):
     def kernel(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "build_index", index)
-    monkeypatch.setattr(runner, "run_notebook", kernel)
+    monkeypatch.setattr(jobs, "build_index", index)
+    monkeypatch.setattr(jobs, "run_notebook", kernel)
     assert run("run", "0").exit_code == 130
 
 
@@ -281,7 +296,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("name, text, message", REFUSED)
 def test_the_report_refuses_what_makes_no_sense(monkeypatch, name, text, message):
-    monkeypatch.setattr(runner, "run_notebook", lambda *a, **k: pytest.fail("a kernel was started"))
+    monkeypatch.setattr(jobs, "run_notebook", lambda *a, **k: pytest.fail("a kernel was started"))
     for command in (["report"], ["run", "report"]):
         result = run(*command, "-p", name, text)
         assert result.exit_code == 2 and message in result.output and result.output.count("\n") == 1, result.output
@@ -306,7 +321,11 @@ def test_folders_become_absolute_and_names_stay(tmp_path, monkeypatch):
     assert result.exit_code == 2 and "没有数据集 no-such：" in result.output and str(tmp_path) not in result.output
 
 
-@pytest.mark.parametrize("word, name", [("3", "03_word2vec"), ("03", "03_word2vec"), ("report", "report")])
+@pytest.mark.parametrize(
+    "word, name",
+    [("3", "03_word2vec"), ("03", "03_word2vec"), ("report", "report"), ("02", "02_classical_baselines"),
+     ("2b", "02b_evaluation"), ("02b", "02b_evaluation")],
+)  # fmt: skip
 def test_chapters_are_found_by_number_and_name(word, name):
     assert find_chapter(word).name == name
 
@@ -404,6 +423,17 @@ def test_no_winners_on_the_index_where_users_are_few(small_course):
     assert "一眼看结果" not in build_index().read_text(encoding="utf-8")
 
 
+def test_the_index_says_which_chapters_have_not_been_run(small_course):
+    assert run("report").exit_code == 0
+    path = small_course / "build" / "report" / "index.html"
+    index = path.read_text(encoding="utf-8")
+    assert 'href="report.html"' in index and "还没有运行过任何一章" in index
+    assert len(re.findall(r"未运行\s*</td>", index)) == 2 and "<code>make course</code>" in index
+    assert run("run", "0").exit_code == 0 and "还有 1 章没有运行" in path.read_text(encoding="utf-8")
+    assert run("run").exit_code == 0 and "没有运行" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.kernels
 def test_failed_report_is_on_the_index(small_course, own_folder):
     assert run("report").exit_code == 0
     broken = "raise ValueError('断了\\n两行')"
@@ -419,28 +449,6 @@ def test_failed_report_is_on_the_index(small_course, own_folder):
         assert "第 3 格（In [2]）出错：ValueError: 断了 两行" in row and str(small_course) not in row
         assert f'href="../logs/{name}.log"' in row
         assert ("上一次的结果" in row) == (name == "report")
-
-
-def test_progress_is_told_where_no_bar_can_move(small_course, monkeypatch):
-    """Output into a pipe: a line at the start, one every so often, one at the end with the seconds."""
-    monkeypatch.setattr(runner, "TELL_EVERY", 0.3)
-    notebook(small_course / "notebooks" / "00_first.ipynb", "import time; time.sleep(1.5)", "1")
-    lines = run("run", "0").stdout.splitlines()
-    assert lines[0] == "[1/1] 00_first：开始，共 4 格"
-    assert any(re.fullmatch(r"\[1/1\] 00_first：跑完 [23]/4 格，已用 \d+ 秒", line) for line in lines[1:-2]), lines
-    assert re.fullmatch(r"\[1/1\] 00_first：\d+ 秒", lines[-2])
-    again = run("run", "0").stdout
-    assert "开始" not in again and "未变" in again
-
-
-def test_the_kernel_gets_its_variables_and_this_process_keeps_its_own(small_course, monkeypatch):
-    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
-    monkeypatch.setenv("PYTHONHASHSEED", "7")
-    seen = "import os; print('seed', os.environ['PYTHONHASHSEED'], os.environ['HF_HUB_DISABLE_PROGRESS_BARS'])"
-    notebook(small_course / "notebooks" / "00_first.ipynb", seen)
-    assert run("run", "0").exit_code == 0
-    assert "seed 0 1" in (small_course / "build" / "notebooks" / "00_first.ipynb").read_text(encoding="utf-8")
-    assert runner.os.environ["PYTHONHASHSEED"] == "7" and "HF_HUB_DISABLE_PROGRESS_BARS" not in runner.os.environ
 
 
 def test_atomic_path(tmp_path):

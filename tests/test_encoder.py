@@ -9,7 +9,7 @@ import torch
 
 from textrec_utils.core import DataError, project_data, sha256_of
 from textrec_utils.encoder import POOLINGS, Encoder, find_model, fingerprint_of, loading, precision
-from textrec_utils.encoder.batching import by_length, padded
+from textrec_utils.encoder.batching import by_length, padded, passes
 from textrec_utils.encoder.precision import autocast, bf16_unit, has_bf16, use_bf16
 from textrec_utils.encoder.space import Whitening, center, mean_cosine, principal_directions, whiten
 
@@ -125,6 +125,43 @@ def test_texts_are_told_apart_whatever_they_hold(encoder, cache):
     assert encoder.encode(["a\0b"]).shape == (1, 312)
     assert encoder.encode(["a", "b"]).shape == (2, 312)
     assert encoder.encode(["a", "b"]) == pytest.approx(encoder.encode(["a", "b"], cache=False), abs=1e-6)
+
+
+def test_passes_hold_few_tokens_and_little_padding(encoder):
+    """On a CPU a pass is as many tokens as its caches hold, whatever the number of texts; each text is in one pass."""
+    texts = [text * times for times in (1, 7, 3) for text in ("短", "长一点的句子", "字" * 30) for _ in range(9)]
+    made = passes(encoder.tokenize(texts), 64, "cpu")
+    assert sorted(np.concatenate([rows for rows, _ in made])) == list(range(len(texts)))
+    widths = [batch["input_ids"].shape for _, batch in made]
+    assert all(rows * tokens <= 1024 for rows, tokens in widths) and widths[0][1] == 128 and len(widths) > 3
+    assert sum(int(batch["attention_mask"].sum()) for _, batch in made) > 0.7 * sum(r * t for r, t in widths)
+    for rows, batch in made:
+        assert batch["input_ids"][0].tolist() == encoder.tokenize([texts[rows[0]]])["input_ids"][0].tolist()
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_only_the_layers_that_a_pooling_reads_are_asked_for(pooling, monkeypatch):
+    encoder, asked = Encoder("mini-bert-zh", pooling=pooling), []
+    forward = encoder.model.forward
+    monkeypatch.setattr(
+        encoder.model, "forward", lambda **kw: asked.append(kw["output_hidden_states"]) or forward(**kw)
+    )
+    vectors = encoder.encode(TEXTS, cache=False)
+    assert set(asked) == {pooling == "first_last"}
+    assert vectors == pytest.approx(POOLINGS[pooling](*encoder.hidden_states(TEXTS)).numpy(), abs=1e-5)
+
+
+def test_vectors_do_not_depend_on_the_number_of_threads(encoder):
+    threads, texts = torch.get_num_threads(), [f"{n}号房间" * 40 for n in range(40)]
+    try:
+        made = []
+        for n in (1, 3):
+            torch.set_num_threads(n)
+            made.append(encoder.encode(texts, cache=False))
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(threads)
+    assert (made[0] == made[1]).all()
 
 
 def in_json(path, change):
@@ -323,6 +360,7 @@ def test_bf16_where_the_machine_has_it(monkeypatch, tmp_path):
 def test_batches_by_length():
     assert [rows.tolist() for rows in by_length([3, 9, 3, 7, 3], 2)] == [[1, 3], [0, 2], [4]]
     assert by_length([], 2) == []
+    assert [rows.tolist() for rows in by_length([3, 9, 3, 4, 0], 3, tokens=8)] == [[1], [3, 0], [2, 4]]
     ids, mask = padded([[5, 6], torch.tensor([7]), np.array([8, 9, 1], dtype=np.uint16)], pad=4, multiple=4)
     assert ids.tolist() == [[5, 6, 4, 4], [7, 4, 4, 4], [8, 9, 1, 4]]
     assert mask.tolist() == [[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0]]

@@ -1,6 +1,7 @@
 """The measures of an encoder: right by brute force, and the shipped model's figures guarded."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,26 +88,43 @@ def test_masked_characters_of_an_oracle(sets):
         """Knows the sentences: gives every token that is asked all the weight."""
 
         def __init__(self, tokenizer, texts):
-            import torch
-
             self.truth = tokenizer(texts, padding=True, truncation=True, max_length=128, return_tensors="pt").input_ids
-            self.weight = torch.zeros(1)
-            self.size = len(tokenizer)
+            self.hidden, self.size = tokenizer.mask_token_id, len(tokenizer)
 
         def parameters(self):
-            yield self.weight
+            yield torch.zeros(1)
 
         def __call__(self, input_ids, attention_mask):
-            from types import SimpleNamespace
-
-            import torch
-
-            return SimpleNamespace(logits=torch.nn.functional.one_hot(self.truth, self.size).float() * 50)
+            truth = self.truth[:, : input_ids.shape[1]]
+            same = ((input_ids[:, None] == truth) | (input_ids[:, None] == self.hidden)).all(-1)  # (asked, texts)
+            known = truth[same.int().argmax(1)]
+            return SimpleNamespace(logits=torch.nn.functional.one_hot(known, self.size).float() * 50)
 
     _, tokenizer = masked_language_model("mini-bert-zh")
     texts = sets.sentences[:64]
     perfect = masked_characters(Oracle(tokenizer, texts), tokenizer, texts)
     assert perfect.accuracy == 1 and perfect.loss < 1e-6 and 100 < perfect.characters < 400
+    nothing = masked_characters(Oracle(tokenizer, texts), tokenizer, [])
+    assert np.isnan(nothing.accuracy) and nothing.loss == nothing.characters == 0
+
+
+def test_masked_characters_by_plain_forward_passes(sets):
+    """Only the chosen positions pass the head, in passes by length: what the whole model gives in the texts' order."""
+    model, tokenizer = masked_language_model("mini-bert-zh")
+    generator, losses, right = torch.Generator().manual_seed(3), [], []
+    for start in (0, 4):
+        batch = tokenizer(sets.sentences[start : start + 4], padding=True, return_tensors="pt")
+        ids = batch["input_ids"]
+        chosen = (torch.rand(ids.shape, generator=generator) < 0.3) & (ids > 4)  # the first five are special
+        with torch.inference_mode():
+            hidden = ids.masked_fill(chosen, tokenizer.mask_token_id)
+            logits = model(input_ids=hidden, attention_mask=batch["attention_mask"]).logits[chosen]
+        losses += torch.nn.functional.cross_entropy(logits, ids[chosen], reduction="none").tolist()
+        guessed, truth = (tokenizer.convert_ids_to_tokens(row) for row in (logits.argmax(1), ids[chosen]))
+        right += [a == b for a, b in zip(guessed, truth) if len(b) == 1 and "\u4e00" <= b <= "\u9fff"]
+    found = masked_characters(model, tokenizer, sets.sentences[:8], rate=0.3, seed=3, batch_size=4)
+    assert found.loss == pytest.approx(np.mean(losses), abs=1e-5)
+    assert (found.accuracy, found.characters) == (pytest.approx(np.mean(right)), len(right))
 
 
 def test_any_function_from_texts_to_vectors_is_measured(sets):

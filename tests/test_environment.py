@@ -77,6 +77,12 @@ def test_import_is_light_and_quiet():
     assert done.stdout == done.stderr == b""
 
 
+def test_running_notebooks_does_not_load_a_grammar_of_addresses():
+    """Nine tenths of the time that nbformat takes to import."""
+    code = "import sys, textrec_utils.course, papermill; assert 'lark' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 NOTEBOOKS = sorted(notebooks_dir().rglob("*.ipynb"))
 
 
@@ -106,6 +112,11 @@ def test_every_chapter_has_solutions_and_links_that_exist():
             assert (path.parent / target).exists(), f"{path.name} -> {target}"
         if path.stem != "report":
             assert (path.parent / "solutions" / path.name).exists()
+
+
+def test_a_chapter_in_two_halves_is_read_in_order():
+    names = [c.name for c in chapters()]
+    assert names.index("02b_evaluation") == names.index("02_classical_baselines") + 1
 
 
 def test_readmes_stand_in_step():

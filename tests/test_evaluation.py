@@ -29,6 +29,7 @@ from textrec_utils.evaluation import (
     per_user,
     sampled_ranks,
 )  # fmt: skip
+from textrec_utils.evaluation.statistics import MANY_USERS, bootstrap_intervals
 from textrec_utils.splits import make_split
 
 EVERY = [f"{m}@{k}" for m in METRICS for k in (1, 5, 10)]
@@ -60,7 +61,8 @@ def random_case(seed=0, users=60, items=50, k=10):
     return ranked, truth.astype(float)
 
 
-def test_against_ranx():  # over a minute where numba has to compile each of the six metrics first
+def test_against_ranx(monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # to compile each of the six metrics takes over half a minute
     from ranx import Qrels, Run
     from ranx import evaluate as ranx_evaluate
 
@@ -114,6 +116,15 @@ def test_bootstrap_interval_covers():
     assert bootstrap_interval(np.ones(5)) == (1.0, 1.0)
     with pytest.raises(TooLittleData, match="没有一个测试用户"):
         bootstrap_interval(np.zeros(0))
+
+
+def test_intervals_of_few_are_as_they_were_and_of_many_as_wide():
+    values = np.random.default_rng(0).binomial(1, 0.3, 500)
+    assert bootstrap_interval(values) == pytest.approx((0.296, 0.38), abs=1e-12)  # the draws of every shipped table
+    many = np.tile(values, -(-(MANY_USERS + 1) // 500))
+    low, high = bootstrap_interval(many)
+    half = 1.96 * many.std() / len(many) ** 0.5
+    assert (low, high) == pytest.approx((many.mean() - half, many.mean() + half), abs=0.1 * half)
 
 
 def opinionated(rng, users=40):
@@ -217,15 +228,17 @@ def test_an_interval_is_computed_once(monkeypatch, taste):
     from textrec_utils.plotting import plot_leaderboard
 
     asked = []
-    monkeypatch.setattr(results, "bootstrap_interval", lambda values: asked.append(1) or bootstrap_interval(values))
+    monkeypatch.setattr(results, "bootstrap_intervals", lambda values: asked.append(1) or bootstrap_intervals(values))
     one = result_of("x", np.random.default_rng(0).random(50))
+    one.users["ndcg@10"] = one.users["recall@10"] / 2
     for table in (
         leaderboard,
         lambda found: metric_rows(found, taste),
         lambda found: plot_leaderboard(found, "recall@10"),
     ):
         table([one])
-    assert len(asked) == 1 and one.interval("recall@10") == bootstrap_interval(one.users["recall@10"])
+    assert len(asked) == 1 and one.interval("recall@10") == pytest.approx(bootstrap_interval(one.users["recall@10"]))
+    assert one.interval("ndcg@10") == pytest.approx(np.array(one.interval("recall@10")) / 2)
     assert replace(one, users=one.users + 1).interval("recall@10")[0] > 1  # another's values have their own
 
 
@@ -263,7 +276,7 @@ def test_group_tables(leave_last_out):
 def test_sampled_ranks_flatter(leave_last_out):
     model = Popularity().fit(leave_last_out)
     ranks = sampled_ranks(model, leave_last_out, negatives=99)
-    assert ranks.min() >= 1 and ranks.max() <= 100
+    assert ranks.min() >= 1 and ranks.max() <= 100 and ranks.sum() == 18764  # as drawn in chapter 02
     assert (ranks <= 10).mean() > 3 * evaluate(model, leave_last_out, fit=False).mean("recall@10")
 
 

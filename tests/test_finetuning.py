@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import TruncatedSVD
 
 from textrec_utils.baselines import HistoryMean, Popularity, Recommender, unit_rows
 from textrec_utils.encoder import Encoder, center, whiten
@@ -14,10 +15,13 @@ from textrec_utils.finetuning import (
     Towers,
     TwoTowerConfig,
     UserTower,
+    features,
     lexical_vectors,
     train_two_tower,
 )
 from textrec_utils.finetuning.batches import Batches
+from textrec_utils.finetuning.features import Features, Material
+from textrec_utils.finetuning.towers import Dropout
 from textrec_utils.losses import LOSSES, Loss
 from textrec_utils.splits import make_split
 
@@ -44,6 +48,16 @@ def test_each_rung_trains_what_it_says(taste, rung):
         assert tower.trained > head + 4 * layer
     again = train_two_tower(taste, config, progress=False, cache=False)
     assert (again.item_vectors == tower.item_vectors).all() and (again.curve == tower.curve).all()
+
+
+@pytest.mark.parametrize("kept", [2**30, 1])
+def test_what_the_last_layer_reads_may_lie_on_disk(taste, monkeypatch, kept):
+    monkeypatch.setattr(features, "BELOW", kept)
+    material = Material(texts := list(taste.dataset.items["text"]), Encoder("mini-bert-zh"))
+    material.vectors = material.encoder.encode(texts)
+    made = Features(material, TwoTowerConfig(rung="last_layer", max_length=16))
+    assert made.below._rolled == (kept == 1)  # a temporary file, instead of memory
+    assert made.all().detach() == pytest.approx(made.frozen, abs=0.02)  # kept as float16
 
 
 def test_learns_the_taste(taste):
@@ -86,7 +100,9 @@ def test_a_loss_is_added_by_one_entry(taste, monkeypatch, batch, negatives):
     assert len(seen) == 2 and tower.curve[-1, 0] == 2 and np.isfinite(tower.curve).all()
     rows = 64 if batch == "pairs" else 32
     for asked in seen:
-        assert asked.users.shape == (rows, 16) and asked.items.shape == (60, 16) and asked.barred.shape == (rows, 60)
+        count = len(asked.items)  # pairs: the batch's own items alone
+        assert 0 < count <= 60 if batch == "pairs" else count == 60
+        assert asked.users.shape == (rows, 16) and asked.barred.shape == (rows, count)
         assert asked.target.shape == ((64,) if batch == "pairs" else (32, 60))
         if batch == "pairs":  # what the user likes is barred, but for the pair's own item
             assert (asked.barred.sum(1) == 6).all() and not asked.barred[torch.arange(64), asked.target].any()
@@ -119,6 +135,15 @@ def test_one_tower_reads_meaning_and_spelling(taste):
     spelling = center(lexical_vectors(texts))
     both = np.hstack([MEANING_SCALE * meaning / meaning.std(), spelling / spelling.std()])
     assert made.shape == both.shape and made @ made.T == pytest.approx(unit_rows(both) @ unit_rows(both).T, abs=1e-3)
+
+
+def test_spelling_is_reduced_once_for_all_towers_that_read_it(taste, monkeypatch):
+    texts = [f"{text}，又" for text in taste.dataset.items["text"]]  # nobody has asked for these
+    first, other = lexical_vectors(texts), lexical_vectors(texts, seed=1)
+    monkeypatch.setattr(TruncatedSVD, "fit_transform", None)
+    assert (lexical_vectors(texts) == first).all() and (lexical_vectors(texts, seed=1) == other).all()
+    with pytest.raises(TypeError):
+        lexical_vectors(texts[::-1])
 
 
 # ---------------------------------------------------------------- the user tower
@@ -196,6 +221,43 @@ def test_fused_towers_must_weigh_histories_alike(taste):
             mean.fuse(other)
 
 
+def test_a_step_over_pairs_reads_its_own_items_alone(taste):
+    """Whatever the length of the catalogue; and what each place stands for is right."""
+    config = TwoTowerConfig(**{**QUICK, "loss": "bpr", "pairs": 2})
+    batch = Batches(taste, config, np.random.default_rng(0)).draw(False)
+    liked = [set(taste.histories[u]) for u in batch.users.tolist()]
+    assert set(batch.items.tolist()) == liked[0] | liked[1] | set(batch.items[batch.negatives[:, 0]].tolist())
+    assert len(batch.items) < 30
+    for n, likes in enumerate(liked):
+        assert set(batch.items[batch.history[n][batch.there[n]]].tolist()) == likes
+        assert batch.items[batch.target[n]].item() in likes and batch.items[batch.negatives[n, 0]].item() not in likes
+    barred = []
+    asked = Loss("pairs", "always", lambda a: barred.append(a) or a.users.sum())
+    batches = Batches(taste, config, np.random.default_rng(0))
+    batches.wants = asked
+    towers = Towers(8, replace(config, user="mean"))
+    batches.loss(towers, towers.head(torch.randn(len(batch.items), 8)), batch)
+    for n, likes in enumerate(liked):
+        others = {i for i, out in zip(batch.items.tolist(), barred[0].barred[n].tolist()) if out}
+        assert others == likes - {batch.items[batch.target[n]].item()}
+    assert torch.equal(barred[0].log_q, batches.log_q[batch.items])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.15, 0.3, 0.999])
+def test_dropout_by_bytes_does_what_torch_does(share):
+    torch.manual_seed(0)
+    layer, x = Dropout(share), torch.ones(501, 1003, requires_grad=True)
+    y = layer(x)
+    kept = y != 0
+    falls = round(256 * share) / 256 if share < 0.99 else 255 / 256
+    assert (~kept).float().mean().item() == pytest.approx(falls, abs=3e-3)
+    assert y[kept].unique().tolist() == pytest.approx([1 / (1 - falls)])  # the mean stays
+    assert abs(kept.float().mean(0) - (1 - falls)).max() < 0.15  # no column is spared or hit
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+    assert torch.equal(layer.eval()(x), x)
+
+
 def test_a_cut_history_never_shows_what_comes_later(taste):
     config = TwoTowerConfig(**{**QUICK, "question": "cut", "loss": "in_batch", "pairs": 200})
     batches = Batches(taste, config, np.random.default_rng(0))
@@ -205,10 +267,11 @@ def test_a_cut_history_never_shows_what_comes_later(taste):
     ):
         for n, user in enumerate(batch.users.tolist()):
             history = taste.histories[user]
-            seen = batch.history[n][batch.shown[n]].tolist()
+            named = torch.arange(taste.n_items) if batch.items is None else batch.items
+            seen = named[batch.history[n][batch.shown[n]]].tolist()
             assert seen == history[: len(seen)].tolist() and len(seen) < len(history)
             if batch.target is not None:
-                assert batch.target[n] == history[len(seen)]
+                assert named[batch.target[n]] == history[len(seen)]
 
 
 def test_a_plain_tower_serves_as_the_mean_of_the_history(taste):

@@ -15,11 +15,19 @@ import torch.nn.functional as F
 from textrec_utils.core.checkpoint import Checkpoint
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import DataError, TooLittleData
-from textrec_utils.core.processes import Terminated
+from textrec_utils.core.processes import Terminated, side_by_side
 from textrec_utils.core.store import Cached, make_key
 from textrec_utils.encoder import Encoder
 from textrec_utils.evaluation import evaluate
-from textrec_utils.finetuning import GradientCache, TwoTowerConfig, early_stopping, judge_on, train, train_two_tower
+from textrec_utils.finetuning import (
+    GradientCache,
+    TwoTowerConfig,
+    early_stopping,
+    judge_on,
+    train,
+    train_two_tower,
+    train_two_towers,
+)
 from textrec_utils.finetuning.features import Features, Material, read_texts
 from textrec_utils.splits import make_split
 
@@ -42,6 +50,28 @@ def test_results_are_kept_and_the_judge_is_asked(taste, monkeypatch, tmp_path):
     for _ in range(2):
         train_two_tower(taste, TwoTowerConfig(**QUICK), judge=judge, progress=False)
     assert len(asked) == 12
+
+
+def test_several_trainings_side_by_side_are_those_one_after_the_other(taste, monkeypatch, tmp_path):
+    monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path))
+    configs = [TwoTowerConfig(**QUICK, seed=seed) for seed in range(3)]
+    options = {"judge": judge_on(taste), "progress": False}
+    alone = train_two_tower(taste, configs[1], **options)
+    started = []
+    monkeypatch.setattr(train, "side_by_side", lambda *a, **o: started.append(len(a[1])) or side_by_side(*a, **o))
+    towers = train_two_towers(taste, configs, jobs=2, **options)
+    assert started == [2]  # the one that the store has isn't trained again
+    assert [t.config.seed for t in towers] == [0, 1, 2] and (towers[1].item_vectors == alone.item_vectors).all()
+    again = train_two_towers(taste, configs, jobs=1, **options)
+    assert started == [2] and all((a.item_vectors == b.item_vectors).all() for a, b in zip(again, towers))
+    anew = train_two_tower(taste, configs[0], cache=False, **options)
+    assert anew.item_vectors == pytest.approx(towers[0].item_vectors, abs=1e-4)
+
+
+def test_where_one_of_several_trainings_fails_all_end(taste):
+    bad = [TwoTowerConfig(**QUICK, seed=seed) for seed in range(2)]
+    with pytest.raises(DataError, match="没有这样的模型|nowhere"):
+        train_two_towers(taste, bad, "nowhere/at-all", jobs=2, cache=False, progress=False)
 
 
 class Asked(Exception):
@@ -374,35 +404,33 @@ from textrec_utils.splits import make_split
 
 torch.set_num_threads(1)
 split = make_split(load_dataset(sys.argv[1]), "leave_last_out", min_value=3)
-config = TwoTowerConfig(
-    rung="whole", steps=10, encoder_steps=10, users=8, items=12, hidden=32, dim=16, max_length=16, precision="float32",
-    loss=sys.argv[3], pairs=12,
-)
 with processes():
-    tower = train_two_tower(split, config, progress=False, cache=False)
-    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-np.savez(f"{sys.argv[2]}.{rank}.npz", curve=tower.curve, vectors=tower.item_vectors)
+    for loss in ("full", "in_batch"):
+        config = TwoTowerConfig(
+            rung="whole", steps=10, encoder_steps=10, users=8, items=12, hidden=32, dim=16, max_length=16,
+            precision="float32", loss=loss, pairs=12,
+        )
+        tower = train_two_tower(split, config, progress=False, cache=False)
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else "alone"
+        np.savez(f"{sys.argv[2]}/{loss}.{rank}.npz", curve=tower.curve, vectors=tower.item_vectors)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun's rendezvous and gloo are tried on Unix")
-@pytest.mark.parametrize("loss", ["full", "in_batch"])
-def test_two_processes_train_as_one(own_folder, tmp_path, loss):
+def test_two_processes_train_as_one(own_folder, tmp_path):
     """torchrun with two processes: the same loss curve and vectors as one process that encodes all the items itself."""
     script = tmp_path / "train.py"
     script.write_text(PROCESSES)
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    one = [sys.executable, str(script), str(own_folder), str(tmp_path / "one"), loss]
-    subprocess.run(one, check=True, env=env, capture_output=True)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*torchrun, str(script), str(own_folder), str(tmp_path / "two"), loss], env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    alone, first, second = (np.load(tmp_path / name) for name in ("one.0.npz", "two.0.npz", "two.1.npz"))
-    assert first["curve"] == pytest.approx(alone["curve"], abs=1e-4)
-    assert (first["vectors"] == second["vectors"]).all()
-    assert first["vectors"] == pytest.approx(alone["vectors"], abs=1e-3)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for how in ([], launch):  # imports are most of the time, so both losses are tried in each
+        call = [sys.executable, *how, str(script), str(own_folder), str(tmp_path)]
+        done = subprocess.run(call, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+    for loss in ("full", "in_batch"):
+        alone, first, second = (np.load(tmp_path / f"{loss}.{rank}.npz") for rank in ("alone", 0, 1))
+        assert first["curve"] == pytest.approx(alone["curve"], abs=1e-4)
+        assert (first["vectors"] == second["vectors"]).all()
+        assert first["vectors"] == pytest.approx(alone["vectors"], abs=1e-3)
 
 
 def test_curves_are_watched_and_logged(taste, tmp_path):

@@ -25,6 +25,7 @@ LAYERS = [
     ["evaluation", "plotting", "hybrids", "tuning", "pair_classifier"],
     ["losses", "finetuning", "export", "encoder_quality", "pretraining"],
     ["report"],
+    ["shipped"],
     ["course"],
     ["cli", "__main__"],
 ]

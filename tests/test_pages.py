@@ -40,6 +40,7 @@ def test_pages_need_no_network(small_course):
     assert asset.exists()
 
 
+@pytest.mark.kernels
 def test_figures_have_words_for_those_who_cannot_see_them(small_course):
     plot = """import matplotlib.pyplot as plt
 _, ax = plt.subplots(figsize=(1, 1))

@@ -69,6 +69,30 @@ def test_pair_classifier_runs_and_reranks(taste):
     assert (batch["token_type_ids"].max(1).values == 1).all()  # two segments, not one raw string
 
 
+def test_scores_are_the_plain_models(titled, fitted):
+    """In passes by length and with a last layer for [CLS] alone: what the model says of each pair by itself."""
+    model, users, items = fitted.classifier, titled.test_users[:8], np.arange(8)
+    model._words["texts"][3], kept = "短", model._words["texts"][3]
+    with torch.inference_mode():
+        logits = [model.model(**model.tokenize([u], [i])).logits[0] for u, i in zip(users, items)]
+    made = model.score_pairs(users, items)
+    assert made == pytest.approx([float(said[1] - said[0]) for said in logits], abs=1e-5)
+    assert "BertLayer" in str(model.model.bert.encoder.layer[-1])  # as it was: it is saved and trained whole
+    model.model.config.model_type = "another"
+    assert made == pytest.approx(model.score_pairs(users, items), abs=1e-5)
+    model.model.config.model_type, model._words["texts"][3] = "bert", kept
+
+
+def test_a_reader_is_read_once(fitted):
+    model, seen = fitted.classifier, []
+    tokenizer = model.tokenizer
+    model.tokenizer = lambda texts, *rest, **how: seen.append(len(texts)) or tokenizer(texts, *rest, **how)
+    model.tokenizer.num_special_tokens_to_add = tokenizer.num_special_tokens_to_add
+    one, many = model.tokenize([4], [7]), model.tokenize([3] * 6 + [4], [*range(6), 7])
+    model.tokenizer = tokenizer
+    assert seen == [1, 1, 2, 7] and one["input_ids"][0].tolist() == many["input_ids"][6].tolist()
+
+
 def test_two_stages_reorder_the_first_places_and_keep_the_rest(titled, fitted):
     before, after = (recommend(model, titled, 10) for model in (Popularity().fit(titled), fitted))
     assert (np.sort(before[:, :4], axis=1) == np.sort(after[:, :4], axis=1)).all()

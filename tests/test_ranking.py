@@ -1,5 +1,7 @@
 """Top-k equals a full sort on any scores; seen items, ties, faiss, variety, explanations."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
+from textrec_utils import ranking
 from textrec_utils.baselines import HistoryMean, unit_rows
 from textrec_utils.ranking import as_lines, dot_top_k, explain, faiss_top_k, mmr, recommend, top_k
 
-odd = (st.just(-np.inf), st.just(0.0), st.just(-0.0))
+odd = (st.just(-np.inf), st.just(np.inf), st.just(0.0), st.just(-0.0))
 values = st.one_of(st.integers(-3, 3).map(float), st.floats(-1e6, 1e6, width=32), *odd)
 
 
@@ -50,6 +53,43 @@ def test_blocks_and_faiss_agree():
     ours, scores = dot_top_k(users, items, 9, block=32)
     theirs, their_scores = faiss_top_k(users, items, 9)
     assert (ours == theirs).all() and scores == pytest.approx(their_scores, abs=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(np.float32, (5, 2), elements=st.integers(-3, 3).map(float)),
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 40), st.just(2)), elements=st.integers(-3, 3).map(float)),
+    st.integers(1, 9),
+)
+def test_search_in_blocks_of_items_is_exact(users, items, k):
+    """Whole numbers, so that ties are many and products exact; three or four items a block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "ITEMS", 4)
+        found, scores = dot_top_k(users, items, k, block=3)
+    wanted = top_k(users @ items.T, k)
+    assert (found == wanted).all()
+    whole = np.take_along_axis(users @ items.T, np.maximum(wanted, 0), 1)
+    assert (scores == np.where(wanted < 0, -np.inf, whole)).all()
+
+
+def test_a_nan_in_a_late_block_is_refused(monkeypatch):
+    monkeypatch.setattr(ranking, "ITEMS", 4)
+    items = np.ones((10, 2), dtype=np.float32)
+    items[9, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        dot_top_k(np.ones((2, 2)), items, 3)
+
+
+def test_what_ranking_needs_beside_the_scores_is_small():
+    """45 bytes a score it was."""
+    scores = np.random.default_rng(0).integers(0, 9, (4096, 500)).astype(np.float32)  # many ties
+    for exclude in (None, sparse.csr_matrix(scores == 8)):
+        tracemalloc.start()
+        found = top_k(scores, 20, exclude)
+        assert tracemalloc.get_traced_memory()[1] < 0.7 * scores.nbytes
+        tracemalloc.stop()
+    wanted = np.argsort(-np.where(scores == 8, -np.inf, scores), axis=1, kind="stable")[:, :20]
+    assert (found == wanted).all()  # in many blocks of rows
 
 
 def test_more_asked_for_than_there_are():

@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from matplotlib import pyplot as plt
 
 from tests.small_report import SMALL, made, only_users
-from textrec_utils.baselines import Popularity, Recommender
+from textrec_utils import ranking
+from textrec_utils.baselines import EASE, Popularity, Recommender, ease
 from textrec_utils.core import DataError, TooLittleData
 from textrec_utils.core.escape import in_markdown
 from textrec_utils.datasets import load_dataset
 from textrec_utils.evaluation import evaluate
+from textrec_utils.finetuning.features import _spelled
 from textrec_utils.report import METHODS, Method, Report, Workshop, methods, methods_of, open_split, register, threshold
 from textrec_utils.report.comparisons import (
     introduction,
@@ -147,6 +150,28 @@ def test_what_a_recommender_needs_counts_though_its_method_says_nothing(registry
     assert list(made(taste, budget=0).results) == ["popularity", "clock"] and fits
 
 
+def test_what_the_memory_will_not_hold_is_left_out(registry, taste, monkeypatch):
+    for key in set(METHODS) - {"popularity", "ease"}:
+        del METHODS[key]
+    monkeypatch.setattr(ease.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    report = made(taste)
+    assert list(report.results) == ["popularity"] and not report.tuned
+    assert any("“EASE”没有跑：EASE 要 60² × 4 字节的内存" in caution for caution in report.cautions)
+
+
+def test_a_hybrid_is_scored_block_by_block(registry, taste, monkeypatch):
+    """Parts' scores of everyone are never held: at 10⁵ users and items that would be 40 GB each."""
+    asked, score = [], EASE.score
+    monkeypatch.setattr(EASE, "score", lambda self, users: asked.append(len(users)) or score(self, users))
+    for key in set(METHODS) - {"popularity", "ease", "two_tower_both", "hybrid"}:
+        del METHODS[key]
+    workshop = Workshop(taste, tuned=Report(taste, "full", k=5, budget=2).tune(), two_tower=SMALL)
+    asked.clear()
+    monkeypatch.setattr(ranking, "SCORES", 7 * taste.n_items)
+    evaluate(workshop.build(METHODS["hybrid"]), taste, ["recall@5"])
+    assert max(asked) == 7
+
+
 def test_texts_without_words_leave_the_others_running(taste):
     """Punctuation alone: no words, vectors all alike; each method says so itself and popularity still runs."""
     mute = replace(taste.dataset, items=taste.dataset.items.assign(text="……"))
@@ -161,10 +186,12 @@ def test_costs_come_from_the_ledgers_and_count_each_step_once(own_folder):
     split = make_split(load_dataset(own_folder), "leave_last_out")
     report = made(split, "full", two_tower=replace(SMALL, max_length=128))  # as long as the frozen encoder reads
     encoding = Workshop(split).encoded.cost
-    assert encoding.seconds > 0
+    spelling = _spelled(list(split.dataset.items["text"]), seed=SMALL.seed).cost  # from the store, with its cost
+    assert encoding.seconds > 0 and spelling.seconds > 0
     for key in ("bert_mean", "two_tower", "two_tower_lexical", "two_tower_both", "hybrid"):
         cost = report.results[key].cost
-        assert cost.by_stage()["encode"] == pytest.approx(encoding.seconds), key
+        read = encoding + spelling if key not in ("bert_mean", "two_tower") else encoding
+        assert cost.by_stage()["encode"] == pytest.approx(read.seconds), key
         assert cost.seconds == pytest.approx(sum(cost.by_stage().values()))
     towers = [report.results[key].cost.by_stage()["train"] for key in ("two_tower_both", "hybrid")]
     assert towers[0] == towers[1] > 0

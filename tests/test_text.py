@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textrec_utils.core.files import sha256_of
-from textrec_utils.text import Segmenter, han_share, load_stopwords, normalize, user_dictionary, word_counts
+from textrec_utils.text import (
+    Segmenter,
+    _dictionary,
+    han_share,
+    load_stopwords,
+    normalize,
+    user_dictionary,
+    word_counts,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +81,13 @@ def test_segmenters_do_not_share_words():
     assert "语言模型推荐" not in Segmenter(stopwords=())("语言模型推荐")
 
 
+def test_the_dictionary_is_read_once(monkeypatch):
+    first = Segmenter(stopwords=())
+    monkeypatch.setattr("jieba.Tokenizer.initialize", lambda *_: pytest.fail("read again"))
+    second = Segmenter(["语言模型推荐"], stopwords=())
+    assert first("推荐语言模型推荐") != second("推荐语言模型推荐") == ["推荐", "语言模型推荐"]
+
+
 def test_stop_words_and_empty_texts():
     segment = Segmenter()
     assert segment("") == [] and segment("，。！😀") == [] and segment("的了吗") == []
@@ -100,6 +115,7 @@ def test_the_dictionary_is_cached_in_our_folder_alone(tmp_path, monkeypatch):
     (shared / "jieba.cache").write_bytes(marshal.dumps(({"外人的词": 1000}, 1000)))
     monkeypatch.setattr(tempfile, "tempdir", str(shared))
     monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path / "a" / "cache"))
+    _dictionary.cache_clear()
     assert "外人的词" not in Segmenter(stopwords=())("这是外人的词吗")
     assert (tmp_path / "a" / "cache" / "jieba" / "jieba.cache").stat().st_size > 1_000_000
     assert [path.name for path in shared.iterdir()] == ["jieba.cache"]

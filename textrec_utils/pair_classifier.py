@@ -15,7 +15,9 @@ from tqdm import tqdm
 
 from textrec_utils.baselines.base import Recommender, known_rows
 from textrec_utils.core.seeds import seeded
+from textrec_utils.encoder.batching import TOKENIZED, Batch, passes, without_gradient
 from textrec_utils.encoder.loading import DEFAULT_MODEL, load_pretrained, quiet_loading
+from textrec_utils.encoder.pooling import first_token_alone
 from textrec_utils.encoder.precision import autocast, use_bf16
 from textrec_utils.ranking import top_k
 from textrec_utils.splits import Split
@@ -71,7 +73,7 @@ class PairClassifier(Recommender):
         self.liked_share, self.losses = float(labels.mean()), []
         with seeded(self.seed):  # the head's first weights and the dropout
             self._open()
-            optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.learning_rate)
+            optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.learning_rate, fused=True)
             self.model.train()
             starts = range(0, len(users), self.batch_size)
             for start in tqdm(starts, desc="训练句对分类", disable=not progress, file=sys.stdout):
@@ -111,30 +113,35 @@ class PairClassifier(Recommender):
 
         Too long a pair loses the end of the item's text; a user's text takes at most four fifths of the room.
         """
-        words = self._words
-        first = [
-            _user_text(words["profiles"][u], words["histories"][u], words["titles"], int(i) if hide else None)
-            for u, i in zip(users, items)
-        ]  # fmt: skip
+        words, pairs = self._words, [(int(u), int(i) if hide else None) for u, i in zip(users, items)]
+        read = {  # a reader whose items are many is read once
+            pair: _user_text(words["profiles"][pair[0]], words["histories"][pair[0]], words["titles"], pair[1])
+            for pair in dict.fromkeys(pairs)
+        }  # fmt: skip
         room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
         spans = self.tokenizer(
-            first, add_special_tokens=False, truncation=True, max_length=room * 4 // 5, return_offsets_mapping=True
-        )["offset_mapping"]
-        first = [text[: span[-1][1]] if span else "" for text, span in zip(first, spans)]
-        second = [words["texts"][i] for i in items]
+            list(read.values()), add_special_tokens=False, truncation=True, max_length=room * 4 // 5,
+            return_offsets_mapping=True,
+        )["offset_mapping"]  # fmt: skip
+        read = {pair: text[: span[-1][1]] if span else "" for (pair, text), span in zip(read.items(), spans)}
         return self.tokenizer(
-            first, second, padding=True, truncation="only_second", max_length=self.max_length, return_tensors="pt"
-        )
+            [read[pair] for pair in pairs], [words["texts"][i] for i in items], padding=True, truncation="only_second",
+            max_length=self.max_length, return_tensors="pt",
+        )  # fmt: skip
 
     def score_pairs(self, users: Sequence[int], items: Sequence[int]) -> np.ndarray:
         """(pairs,) logit of "likes" minus logit of "does not"."""
-        out = [np.zeros(0, dtype=np.float32)]
-        with torch.inference_mode(), autocast("cpu", self.bf16):
-            for start in range(0, len(users), 128):
-                batch = self.tokenize(users[start : start + 128], items[start : start + 128])
+        out = np.zeros(len(users), dtype=np.float32)
+        for start in range(0, len(users), TOKENIZED):
+
+            def judge(rows: np.ndarray, batch: Batch, start: int = start) -> None:
                 logits = self.model(**batch).logits.float()
-                out.append((logits[:, 1] - logits[:, 0]).numpy())
-        return np.concatenate(out)
+                out[start + rows] = (logits[:, 1] - logits[:, 0]).numpy()
+
+            batch = self.tokenize(users[start : start + TOKENIZED], items[start : start + TOKENIZED])
+            with first_token_alone(self.model):
+                without_gradient(judge, passes(batch, 128, "cpu"), "cpu", self.bf16)
+        return out
 
     def rerank(self, users: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """candidates: (users, c) item rows in any order, −1 for none. Best first, −1 last, the same shape."""

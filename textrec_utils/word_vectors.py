@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from gensim.models import KeyedVectors, Word2Vec
+from scipy import sparse
 
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import TooLittleData
@@ -88,11 +89,12 @@ def document_vectors(documents: Sequence[Sequence[str]], vectors: KeyedVectors, 
             return float(np.log((n + 1) / (document_frequency[word] + 1)) + 1)
         return 1e-3 / (1e-3 + frequency[word] / total)
 
-    out = np.zeros((n, vectors.vector_size), dtype=np.float32)
-    for row, document in enumerate(documents):
-        known = [w for w in document if w in vectors]
-        if known:
-            out[row] = np.average(vectors[known], axis=0, weights=[weight(w) for w in known])
+    known = [[vectors.key_to_index[w] for w in document if w in vectors.key_to_index] for document in documents]
+    rows, words = np.repeat(np.arange(n), [len(k) for k in known]), np.concatenate([*known, []]).astype(np.int64)
+    weights = np.array([weight(w) for w in vectors.index_to_key])[words]
+    shares = weights / np.bincount(rows, weights, minlength=n)[rows]
+    out = sparse.csr_matrix((shares, (rows, words)), shape=(n, len(vectors))) @ vectors.vectors
+    out = out.astype(np.float32)
     if weighting == "sif":
         _, _, directions = np.linalg.svd(out, full_matrices=False)
         out -= np.outer(out @ directions[0], directions[0])

@@ -78,21 +78,16 @@ def history_weights(
 
     weigh: (item rows oldest first, their age in items) -> weights, instead of half_life. latest: only so many (0: all).
     """
-    rows, columns, values = [], [], []
-    for user, history in enumerate(split.histories):
-        history = history[-latest:]
-        if len(history):
-            age = np.arange(len(history))[::-1]
-            if weigh is not None:
-                weight = weigh(history, age)
-            else:
-                weight = np.ones(len(history)) if half_life is None else 0.5 ** (age / half_life)
-            rows.append(np.full(len(history), user))
-            columns.append(history)
-            values.append(weight / weight.sum())
-    data = np.concatenate(values).astype(np.float32)
-    where = np.concatenate(rows), np.concatenate(columns)
-    return sparse.csr_matrix((data, where), shape=(split.n_users, split.n_items))
+    histories = [history[-latest:] for history in split.histories]
+    length = np.array([len(history) for history in histories])
+    items, users, end = np.concatenate(histories), np.repeat(np.arange(len(length)), length), np.cumsum(length)
+    age = end[users] - 1 - np.arange(len(items))
+    if weigh is not None:
+        weight = np.concatenate([weigh(h, age[b - len(h) : b]) for h, b in zip(histories, end) if len(h)])
+    else:
+        weight = np.ones(len(items)) if half_life is None else 0.5 ** (age / half_life)
+    weight = weight / np.bincount(users, weight)[users]
+    return sparse.csr_matrix((weight.astype(np.float32), (users, items)), shape=(split.n_users, split.n_items))
 
 
 def tfidf_vectors(texts, segment=None, *, min_df: int = 1) -> sparse.csr_matrix:

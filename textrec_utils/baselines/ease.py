@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import psutil
 
 from textrec_utils.baselines.base import Recommender
+from textrec_utils.core.errors import DataError, TooMuchData
 from textrec_utils.splits import Split
+
+ROWS = 512  # of the items × items matrix, handled at once
 
 
 class EASE(Recommender):
     """Linear item-item weights in closed form (Steck 2019, "Embarrassingly Shallow Autoencoders").
 
-    B = I − P / diag(P) with P = (XᵀX + λI)⁻¹, score = X B. Memory: items² × 8 bytes, twice.
+    B = I − P / diag(P) with P = (XᵀX + λI)⁻¹, score = X B, in float32 by Cholesky. Memory: items² × 4 bytes, once;
+    TooMuchData where so much isn't free.
     """
 
     name = "EASE"
@@ -22,13 +27,34 @@ class EASE(Recommender):
         self.regularization = regularization
 
     def fit(self, split: Split) -> EASE:
-        x = split.train_matrix
-        gram = (x.T @ x).toarray().astype(np.float64)
-        gram[np.diag_indices_from(gram)] += self.regularization
-        precision = np.linalg.inv(gram)
-        weights = precision / -np.diag(precision)
-        np.fill_diagonal(weights, 0)
-        self._train, self._weights = x, weights.astype(np.float32)
+        from scipy.linalg.lapack import spotrf, spotri
+
+        x, n = split.train_matrix, split.n_items
+        need, free = 4 * n * (n + 2 * ROWS), psutil.virtual_memory().available
+        if need > free:
+            raise TooMuchData(
+                f"{self.name} 要 {n:,}² × 4 字节的内存，共 {need:,} 字节，现在只有 {free:,} 字节可用："
+                "请先去掉少有人喜欢的物品，或换用 ItemKNN、ALS。"
+            )
+        matrix, items = np.empty((n, n), dtype=np.float32), x.T.tocsr()
+        for start in range(0, n, ROWS):
+            (items[start : start + ROWS] @ x).toarray(out=matrix[start : start + ROWS])
+        matrix[np.diag_indices(n)] += self.regularization
+        # LAPACK reads columns first: its lower triangle is our upper one. Both work in place.
+        factor, wrong = spotrf(matrix.T, lower=1, overwrite_a=1)
+        inverse, wrong = (factor, wrong) if wrong else spotri(factor, lower=1, overwrite_c=1)
+        if wrong:
+            raise DataError(f"{self.name} 的方程解不出（regularization = {self.regularization:g}）：请把它调大。")
+        matrix = inverse.T
+        scale = -np.diag(matrix)
+        for start in range(0, n, ROWS):
+            end = start + ROWS
+            square = matrix[start:end, start:end]
+            square[:] = np.triu(square) + np.triu(square, 1).T
+            matrix[end:, start:end] = matrix[start:end, end:].T
+        matrix /= scale
+        np.fill_diagonal(matrix, 0)
+        self._train, self._weights = x, matrix
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:

@@ -48,9 +48,8 @@ class BPR(Factors):
     """Matrix factorisation trained on pairs: what a user liked shall score above what he or she did not.
 
     loss = −log σ(x_ui − x_uj) with a random item j that the user has not liked (Rendle et al. 2009), by Adam
-    on batches. epochs: passes over the likes. No biases; L2 on the vectors of each batch. Holds a (users, items)
-    table of bits while it trains. Users who liked everything teach nothing and are left out; TooLittleData where
-    nobody is left.
+    on batches. epochs: passes over the likes. No biases; L2 on the vectors of each batch. Users who liked everything
+    teach nothing and are left out; TooLittleData where nobody is left.
     """
 
     name = "BPR"
@@ -69,28 +68,35 @@ class BPR(Factors):
 
         generator = torch.Generator().manual_seed(self.seed)
         pairs = torch.tensor(split.train[["user", "item"]].to_numpy())
-        liked = torch.from_numpy(split.train_matrix.toarray() > 0)  # (users, items)
-        pairs = pairs[~liked.all(1)[pairs[:, 0]]]
+        liked = (pairs[:, 0] * split.n_items + pairs[:, 1]).unique()  # sorted: looked up without a table of all pairs
+        count = torch.bincount(liked // split.n_items, minlength=split.n_users)
+        pairs = pairs[count[pairs[:, 0]] < split.n_items]
         if not len(pairs):
             raise TooLittleData(
                 f"{split.dataset.name} 里人人喜欢每一件物品，{self.name} 没有可比的：请换一份有取舍的数据。"
             )
+
+        def is_liked(user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
+            asked = user * split.n_items + item
+            return liked[torch.searchsorted(liked, asked).clamp(max=len(liked) - 1)] == asked
+
         tables = [
             (torch.randn(n, self.factors, generator=generator) * (2 / (n + self.factors)) ** 0.5).requires_grad_()
             for n in (split.n_users, split.n_items)
         ]
         users, items = tables
-        optimizer = torch.optim.Adam(tables, lr=self.learning_rate)
+        optimizer = torch.optim.Adam(tables, lr=self.learning_rate, fused=True)
         for _ in range(self.epochs):
             for rows in torch.randperm(len(pairs), generator=generator).split(self.batch_size):
                 user, positive = pairs[rows].T
                 negative = torch.randint(split.n_items, (len(rows),), generator=generator)
-                while (wrong := liked[user, negative]).any():
+                while (wrong := is_liked(user, negative)).any():
                     negative[wrong] = torch.randint(split.n_items, (int(wrong.sum()),), generator=generator)
                 # (batch, factors); not users[user]: its gradient is summed in an order that threads decide
                 u, i, j = embedding(user, users), embedding(positive, items), embedding(negative, items)
                 loss = -logsigmoid((u * (i - j)).sum(1)).mean()
-                loss = loss + self.regularization * (u**2 + i**2 + j**2).sum(1).mean()
+                if self.regularization:
+                    loss = loss + self.regularization * (u**2 + i**2 + j**2).sum(1).mean()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -23,15 +23,16 @@ class ItemKNN(Recommender):
         self.neighbours, self.shrink = neighbours, shrink
 
     def fit(self, split: Split) -> ItemKNN:
-        x = split.train_matrix
-        together = (x.T @ x).toarray().astype(np.float32)
-        size = np.sqrt(np.diag(together))
-        similarity = together / np.maximum(np.outer(size, size) + self.shrink, 1e-9)
-        np.fill_diagonal(similarity, 0)
-        k = min(self.neighbours, len(similarity))
-        smallest_kept = -np.partition(-similarity, k - 1, axis=0)[k - 1]
-        similarity[similarity < smallest_kept] = 0  # column j keeps the k items nearest to j
-        self._train, self._similarity = x, sparse.csr_matrix(similarity)
+        x, n = split.train_matrix, split.n_items
+        items, size = x.T.tocsr(), np.sqrt(np.asarray(x.sum(axis=0))).ravel()
+        k, step, kept = min(self.neighbours, n), max(16, 2**20 // n), []
+        for start in range(0, n, step):  # rows of the items × items matrix, which is the same by columns
+            similarity = (items[start : start + step] @ x).toarray()
+            similarity /= np.maximum(np.outer(size[start : start + step], size) + self.shrink, 1e-9)
+            np.fill_diagonal(similarity[:, start:], 0)
+            similarity[similarity < np.partition(similarity, n - k, axis=1)[:, n - k, None]] = 0
+            kept.append(sparse.csr_matrix(similarity))
+        self._train, self._similarity = x, sparse.vstack(kept).T.tocsr()  # column j: the k items nearest to j
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:

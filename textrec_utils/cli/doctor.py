@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from textrec_utils import __version__
+from textrec_utils.core.machine import versions
 from textrec_utils.core.paths import cache_dir, project_root
-from textrec_utils.course.chapters import CourseError, versions
+from textrec_utils.course.chapters import CourseError
 
 
 @click.command("doctor", short_help="检查版本、字体、磁盘、数据和模型。")
@@ -40,4 +41,4 @@ def command() -> None:
     click.echo(f"镜像 TEXTREC_MIRROR：{os.environ.get('TEXTREC_MIRROR') or '未设置'}")
     if problems:
         raise CourseError("；".join(problems) + "。")
-    click.echo("一切就绪。下一步：textrec run 或 textrec lab")
+    click.echo("一切就绪。下一步：textrec report 或 textrec lab")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import click
 
-from textrec_utils.course.chapters import CourseError
+from textrec_utils.course.chapters import FILLED, Chapter, CourseError
 from textrec_utils.course.chapters import typed as typed
 
 
@@ -53,6 +53,11 @@ class WithParameters(click.Command):
     def format_epilog(self, ctx, formatter):
         if self.settings:  # unwrapped: click counts a Chinese character as one column
             formatter.write("\n" + "\n".join(self.settings()) + "\n")
+
+
+def defaults(chapter: Chapter) -> str:
+    """What may be given with -p to a chapter or the report."""
+    return "，".join(f"{name}={value!r}" for name, value in chapter.parameters().items() if name not in FILLED)
 
 
 @contextmanager

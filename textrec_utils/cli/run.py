@@ -5,16 +5,18 @@ import click
 from textrec_utils.cli import parameters
 from textrec_utils.core.paths import build_dir
 from textrec_utils.course.chapters import CourseError
-from textrec_utils.course.runner import Outcome, run_many
+from textrec_utils.course.jobs import run_many
+from textrec_utils.course.runner import Outcome
 
 
 @click.command("run", cls=parameters.WithParameters, short_help="运行章节，默认全部和报告。")
 @click.argument("words", nargs=-1, metavar="[章节]…")
 @parameters.option
 @parameters.force
-def command(words: tuple[str, ...], pairs, force: bool) -> None:
-    """运行章节（默认全部和报告），例如 textrec run 03 05，或 textrec run 00 -p k 3；参数见 textrec list。"""
-    finish(run_many(words, pairs, force))
+@click.option("--jobs", default=0, type=click.IntRange(0), help="同时跑几章；默认和处理器的核一样多，内存不够就少些。")
+def command(words: tuple[str, ...], pairs, force: bool, jobs: int) -> None:
+    """运行章节（默认全部和报告，几章同时），例如 textrec run 03 05，或 textrec run 00 -p k 3；参数见 textrec list。"""
+    finish(run_many(words, pairs, force, jobs))
 
 
 def finish(outcomes: list[Outcome]) -> None:

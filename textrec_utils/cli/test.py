@@ -6,8 +6,9 @@ import sys
 
 import click
 
+from textrec_utils.core.machine import cores
 from textrec_utils.core.paths import notebooks_dir, project_root
-from textrec_utils.course.chapters import Chapter, CourseError
+from textrec_utils.course.chapters import Chapter, CourseError, usual_seconds
 
 
 @click.command("test", short_help="运行全部测试，检查每个笔记本的输出。")
@@ -18,17 +19,18 @@ def command(fast: bool, only_data: bool) -> None:
     quiet = os.environ | {"PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false"}
     # One test or notebook a core, each with one thread: quicker than all cores on one after the other.
     quiet |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    workers = ["-n", str(max(1, min(4, os.cpu_count() or 1)))]
+    side_by_side = [sys.executable, "-m", "pytest", "-n", str(min(4, cores()))]
     marked = ["-m", "needs_data"] if only_data else []
-    codes = [subprocess.call([sys.executable, "-m", "pytest", *workers, *marked], cwd=project_root(), env=quiet)]
+    tests = [*side_by_side, "--dist", "worksteal", *marked]
+    codes = [subprocess.call(tests, cwd=project_root(), env=quiet)]
     if not fast:
         nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1200", "-p", "no:cacheprovider"]
-        # The largest first, which are about the longest: no core shall wait for one that came last.
-        files = sorted(notebooks_dir().rglob("*.ipynb"), key=lambda path: -path.stat().st_size)
+        # A file is one piece of work. The longest first: no core shall wait for one that came last.
+        files = sorted(notebooks_dir().rglob("*.ipynb"), key=usual_seconds, reverse=True)
         files = [path for path in files if ".ipynb_checkpoints" not in path.parts]
         files = [str(path) for path in files if Chapter(path).datasets or not only_data]
-        command = [sys.executable, "-m", "pytest", *nbval, *workers, "--dist", "loadfile", *files]
+        command = [*side_by_side, *nbval, "--dist", "loadfile", "--no-loadscope-reorder", *files]
         codes += [subprocess.call(command, cwd=project_root(), env=quiet)] if files else []
     if any(codes):
         raise CourseError("有测试没有通过，见上面的输出。")
-    click.echo("测试全部通过。下一步：textrec run 生成报告，或 textrec lab 打开课程。")
+    click.echo("测试全部通过。下一步：textrec report 生成报告，或 textrec lab 打开课程。")

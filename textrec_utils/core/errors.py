@@ -11,3 +11,7 @@ class DataError(TextrecError, ValueError):
 
 class TooLittleData(DataError):
     """The data are sound and still too few for this method or split. Others may go on."""
+
+
+class TooMuchData(DataError):
+    """The data are sound and too many for this method on this machine. Others may go on."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 
 
 def in_own_process(function: Callable, *arguments, **options):
@@ -16,14 +17,28 @@ def in_own_process(function: Callable, *arguments, **options):
     earlier work has left doesn't show. Function, arguments and result must be picklable (nothing defined in a
     notebook).
     """
+    return side_by_side(partial(function, *arguments, **options), [()], 1)[0]
+
+
+def side_by_side(
+    function: Callable, calls: Sequence[tuple], jobs: int, *, told: Callable[[], object] = lambda: None
+) -> list:
+    """[function(*call) for call in calls], in up to `jobs` new Python processes. told: called as each one is done.
+
+    The first error ends them all. Function, arguments and results must be picklable.
+    """
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
-            return pool.submit(function, *arguments, **options).result()
+            futures = [pool.submit(function, *call) for call in calls]
+            for future in as_completed(futures):
+                future.result()
+                told()
         except BaseException:  # on Ctrl-C the end of this block would otherwise wait until all the work is done
             for child in set(multiprocessing.active_children()) - others:
                 child.terminate()
             raise
+        return [future.result() for future in futures]
 
 
 class Interrupts:

@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -86,11 +87,18 @@ def code_key(module: str) -> dict[str, dict[str, str]]:
         open_ |= own - set(sources)
     versions = {"python": ".".join(platform.python_version_tuple()[:2])}
     for library in sorted(libraries):
-        try:
-            versions[library] = importlib.metadata.version(_DISTRIBUTIONS.get(library, library))
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        if found := _version(importlib.metadata.version, _DISTRIBUTIONS.get(library, library)):
+            versions[library] = found
     return {"sources": dict(sorted(sources.items())), "libraries": versions}
+
+
+@cache
+def _version(ask: Callable[[str], str], distribution: str) -> str:
+    """The version of an installed distribution, "" for none; asked once, since what a process has loaded stays."""
+    try:
+        return ask(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def make_key(kind: str, depends: Mapping, compute: Callable) -> str:
@@ -127,8 +135,8 @@ def _write(path: Path, arrays: dict[str, np.ndarray], note: Mapping) -> bool:
         return False
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
-    """(arrays, note) of a kept file; None where there is none, or (said) it is damaged."""
+def _read(path: Path, say: bool = True) -> tuple[dict[str, np.ndarray], dict] | None:
+    """(arrays, note) of a kept file; None where there is none, or it is damaged, which is said."""
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
@@ -140,12 +148,13 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
             return arrays, json.loads(about["note"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         pass
-    print(f"缓存文件 {path.name} 已损坏（校验和不符），重新计算。", file=sys.stderr)
+    if say:
+        print(f"缓存文件 {path.name} 已损坏（校验和不符），重新计算。", file=sys.stderr)
     return None
 
 
 @contextmanager
-def _locked(kind: str, key: str):
+def locked(kind: str, key: str):
     """One process at a time makes the result `key`; where the disk takes no lock, everyone makes its own."""
     from filelock import FileLock, Timeout
 
@@ -156,7 +165,8 @@ def _locked(kind: str, key: str):
         try:
             lock.acquire(timeout=5)
         except Timeout:
-            print("另一个进程正在算同样的结果，等它算完……", file=sys.stderr)
+            if not os.environ.get("TEXTREC_QUIET"):  # chapters side by side: the words would stand in a page
+                print("另一个进程正在算同样的结果，等它算完……", file=sys.stderr)
             lock.acquire()
     except OSError:
         yield
@@ -194,14 +204,12 @@ def cached_arrays(
         return Cached(*made())
     key = make_key(kind, depends, compute)
     path = cache_dir() / kind / f"{key[:32]}.safetensors"
-    if not path.exists():
-        with _locked(kind, key):
-            if not path.exists():
-                return _made_and_kept(path, key, stage, made)
-    found = _read(path)
+    found = _read(path, say=False)
     if found is None:
-        with _locked(kind, key):
-            return _made_and_kept(path, key, stage, made)
+        with locked(kind, key):
+            found = _read(path)  # another process may have made it meanwhile
+            if found is None:
+                return _made_and_kept(path, key, stage, made)
     arrays, note = found
     return Cached(arrays, Cost(note["seconds"], note["peak_mb"], stage, key), True)
 
@@ -220,7 +228,7 @@ def cached_folder(kind: str, depends: Mapping, make: Callable[[Path], None]) -> 
     key = make_key(kind, depends, make)
     folder = cache_dir() / kind / key[:32]
     if not _is_whole(folder):
-        with _locked(kind, key):
+        with locked(kind, key):
             if not _is_whole(folder):
                 if folder.exists():
                     print(f"缓存文件夹 {folder.name} 已损坏（校验和不符），重新计算。", file=sys.stderr)
@@ -260,58 +268,61 @@ def cached_rows(
         return Cached({"vectors": vectors}, cost)
     key = make_key(kind, depends, compute)
     folder = cache_dir() / kind / key[:32]
-    asked = np.array([hashlib.sha256(text.encode()).digest() for text in texts], dtype="S32")
+    asked = [hashlib.sha256(text.encode()).digest() for text in texts]
     table = _Rows(folder)
     missing = table.missing(asked)
-    if len(missing):
-        with _locked(kind, key):
+    if missing:
+        with locked(kind, key):
             table = _Rows(folder, mend=True)  # another process may have made them meanwhile
             missing = table.missing(asked)
             for start in range(0, len(missing), ROWS_A_FILE):
                 part = missing[start : start + ROWS_A_FILE]
                 with measure(stage) as cost:
                     rows = compute([texts[i] for i in part])
-                table.add(asked[part], rows, cost)
+                table.add([asked[i] for i in part], rows, cost)
             table.tidy()
     rows, seconds = table.rows(asked)
-    step = sha256_of(key.encode() + asked.tobytes())
-    return Cached({"vectors": rows}, Cost(seconds, table.peak_mb, stage, step), not len(missing))
+    step = sha256_of(key.encode() + b"".join(asked))
+    return Cached({"vectors": rows}, Cost(seconds, table.peak_mb, stage, step), not missing)
 
 
 class _Rows:
-    """All rows kept in a folder of files, found by the SHA-256 of their text. mend: remove damaged files."""
+    """All rows kept in a folder of files, by the SHA-256 of their text. mend: remove damaged files, and say so."""
 
     def __init__(self, folder: Path, mend: bool = False):
         self.folder, self.peak_mb = folder, 0.0
         self.parts: list[dict[str, np.ndarray]] = []
         self.files: list[Path] = []
+        self.place: dict[bytes, int] = {}  # of a name among the rows of all parts
+        self.count = 0
         for path in sorted(folder.glob("*.safetensors")):
-            found = _read(path)
+            found = _read(path, say=mend)
             if found:
                 self.files.append(path)
-                self.parts.append(found[0])
-                self.peak_mb = max(self.peak_mb, found[1]["peak_mb"])
+                self._hold(found[0], found[1]["peak_mb"])
             elif mend:
                 path.unlink(missing_ok=True)
 
-    def _index(self) -> tuple[np.ndarray, np.ndarray]:
-        names = [part["names"].reshape(-1, 32).copy().view("S32").ravel() for part in self.parts]
-        names = np.concatenate(names) if names else np.zeros(0, dtype="S32")
-        order = np.argsort(names, kind="stable")
-        return names[order], order
-
-    def missing(self, asked: np.ndarray) -> np.ndarray:
-        """Places in `asked` of texts without a row, each text once."""
-        names, _ = self._index()
-        _, first = np.unique(asked, return_index=True)
-        return np.sort(first[~np.isin(asked[first], names)])
-
-    def add(self, names: np.ndarray, rows: np.ndarray, cost: Cost) -> None:
-        seconds = np.full(len(rows), cost.seconds / max(1, len(rows)), dtype=np.float64)
-        as_bytes = np.frombuffer(b"".join(n.ljust(32, b"\0") for n in names.tolist()), dtype=np.uint8).reshape(-1, 32)
-        part = {"names": as_bytes, "rows": np.ascontiguousarray(rows, dtype=np.float32), "seconds": seconds}
+    def _hold(self, part: dict[str, np.ndarray], peak_mb: float) -> None:
+        names = part["names"].tobytes()
+        self.place |= {names[32 * i : 32 * i + 32]: self.count + i for i in range(len(part["names"]))}
+        self.count += len(part["names"])
         self.parts.append(part)
-        self.peak_mb = max(self.peak_mb, cost.peak_mb)
+        self.peak_mb = max(self.peak_mb, peak_mb)
+
+    def missing(self, asked: Sequence[bytes]) -> list[int]:
+        """Places in `asked` of texts without a row, each text once."""
+        first: dict[bytes, int] = {}
+        for i, name in enumerate(asked):
+            if name not in self.place:
+                first.setdefault(name, i)
+        return list(first.values())
+
+    def add(self, names: Sequence[bytes], rows: np.ndarray, cost: Cost) -> None:
+        seconds = np.full(len(rows), cost.seconds / max(1, len(rows)), dtype=np.float64)
+        as_bytes = np.frombuffer(b"".join(names), dtype=np.uint8).reshape(-1, 32)
+        part = {"names": as_bytes, "rows": np.ascontiguousarray(rows, dtype=np.float32), "seconds": seconds}
+        self._hold(part, cost.peak_mb)
         path = self.folder / f"{_digest(part)[:32]}.safetensors"
         if _write(path, part, {"peak_mb": cost.peak_mb}):
             self.files.append(path)
@@ -327,12 +338,16 @@ class _Rows:
                 if old != path:
                     old.unlink(missing_ok=True)
 
-    def rows(self, asked: np.ndarray) -> tuple[np.ndarray, float]:
+    def rows(self, asked: Sequence[bytes]) -> tuple[np.ndarray, float]:
         """(rows of the asked texts, seconds that the distinct ones of them took)."""
-        if not len(asked):
+        if not asked:
             return np.zeros((0, 0), dtype=np.float32), 0.0
-        names, order = self._index()
-        place = order[np.searchsorted(names, asked)]
-        rows = np.concatenate([part["rows"] for part in self.parts])
-        seconds = np.concatenate([part["seconds"] for part in self.parts])
-        return rows[place], float(seconds[np.unique(place)].sum())
+        place = np.array([self.place[name] for name in asked])
+        rows = np.empty((len(asked), self.parts[0]["rows"].shape[1]), dtype=np.float32)
+        seconds, start = np.zeros(self.count), 0
+        for part in self.parts:  # one after the other: joined, all would be held twice
+            stop = start + len(part["rows"])
+            here = np.flatnonzero((place >= start) & (place < stop))
+            rows[here] = part["rows"][place[here] - start]
+            seconds[start:stop], start = part["seconds"], stop
+        return rows, float(seconds[np.unique(place)].sum())

@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import math
 import os
-import platform
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,9 +15,18 @@ import click
 
 from textrec_utils.core.errors import DataError, TextrecError
 from textrec_utils.core.files import sha256_of
+from textrec_utils.core.machine import versions
 from textrec_utils.core.paths import notebooks_dir, project_data, project_root
 
 FILLED = ("metrics_csv", "report_id")  # parameters that the runner fills in where a notebook has them
+
+
+# About what each notebook takes alone with one thread, by its name's beginning; for the order of running alone, so
+# that old figures cost little: `textrec test` prints new ones, `textrec run` remembers its own.
+SECONDS = {
+    "00": 60, "01": 25, "02": 96, "02b": 63, "03": 190, "04": 400, "05": 193, "06": 450, "06b": 459, "07": 102,
+    "08": 350, "09": 250, "report": 270,
+}  # fmt: skip
 
 
 class CourseError(click.ClickException, TextrecError):
@@ -59,7 +67,7 @@ class Chapter:
             where = f"notebooks/{self.path.name}"
             raise CourseError(f"{where} 不是完整的笔记本，读不了：请用 git checkout {where} 取回它。") from None
 
-    def _cells(self) -> list[dict]:
+    def cells(self) -> list[dict]:
         """The cells; of a damaged notebook none: it shall not keep the others from being listed and run."""
         try:
             return self.read()["cells"]
@@ -68,7 +76,7 @@ class Chapter:
 
     @property
     def title(self) -> str:
-        for cell in self._cells():
+        for cell in self.cells():
             found = re.search(r"^#\s+(.+)$", "".join(cell["source"]), re.M)
             if cell["cell_type"] == "markdown" and found:
                 return found[1].strip()
@@ -82,7 +90,7 @@ class Chapter:
     def parameters(self) -> dict[str, object]:
         """The literals of the cell tagged `parameters`, read without running anything."""
         values = {}
-        for cell in self._cells():
+        for cell in self.cells():
             if "parameters" in cell["metadata"].get("tags", []):
                 try:
                     for node in ast.parse("".join(cell["source"])).body:
@@ -103,7 +111,8 @@ class Chapter:
         files = [(p, p.stat()) for p in sorted({self.answers, *own, *named}) if _counts(p)]
         inputs = {
             "cells": [(c["cell_type"], "".join(c["source"]), c["metadata"].get("tags")) for c in content["cells"]],
-            "parameters": {k: str(v) for k, v in parameters.items()}, "versions": _environment(),
+            "parameters": {k: str(v) for k, v in parameters.items()}, "versions": _installed(),
+            "TEXTREC_BF16": os.environ.get("TEXTREC_BF16", ""),
             "files": [(os.path.relpath(p, root), _sum(p, about.st_mtime_ns, about.st_size)) for p, about in files],
             "mirror": os.environ.get("TEXTREC_MIRROR") if self.datasets else None,
         }  # fmt: skip
@@ -114,21 +123,16 @@ def _counts(path: Path) -> bool:
     return path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
 
 
-@cache  # eleven notebooks depend on the same files
+@cache  # all notebooks depend on the same files
 def _sum(path: Path, changed: int, size: int) -> str:
     return sha256_of(path)
 
 
-def versions() -> dict[str, str]:
-    """The installed versions of the libraries that numbers depend on most, and Python's."""
-    names = ("torch", "transformers", "numpy", "pandas", "gensim", "jieba", "implicit", "scikit-learn")
-    return {n: importlib.metadata.version(n) for n in names} | {"python": platform.python_version()}
-
-
-def _environment() -> dict[str, str]:
-    """What a run's numbers and pages owe to where it runs: the installed version of every library that this package
-    declares (the lock only says what should be installed), Python's, and whether bfloat16 is forbidden."""
-    found = versions() | {"TEXTREC_BF16": os.environ.get("TEXTREC_BF16", "")}
+@cache  # reading them takes a third of a second
+def _installed() -> dict[str, str]:
+    """The installed version of every library that this package declares (the lock only says what should be installed),
+    and Python's."""
+    found = versions()
     for line in importlib.metadata.requires("textrec-utils") or ():
         name = re.match(r"[\w.\-]+", line)[0]
         if "extra ==" not in line:
@@ -141,14 +145,21 @@ def chapters() -> list[Chapter]:
     return [Chapter(p) for p in sorted(notebooks_dir().glob("[0-9][0-9]*_*.ipynb"))]
 
 
+def usual_seconds(notebook: Path) -> float:
+    """About how long a notebook takes; of an unknown one a minute."""
+    folder = f"{notebook.parent.name}/" if notebook.parent.name == "solutions" else ""
+    return SECONDS.get(folder + notebook.stem.partition("_")[0], 60)
+
+
 def the_report() -> Chapter:
     return Chapter(notebooks_dir() / "report.ipynb")
 
 
 def find_chapter(word: str) -> Chapter:
-    """A chapter by its number (`3`, `03`) or name; CourseError names those there are."""
+    """A chapter by its number (`3`, `03`, `2b`) or name; CourseError names those there are."""
     every = [*chapters(), the_report()]
-    start = f"{int(word):02d}_" if word.isdecimal() and word.isascii() else word
+    number = re.fullmatch(r"(\d+)([a-z]?)", word, re.A)
+    start = f"{int(number[1]):02d}{number[2]}_" if number else word
     found = [c for c in every if c.name == start or c.name.startswith(start)]
     if len(found) != 1:
         raise CourseError(f"没有章节 {word}：可用的有 {'、'.join(c.name for c in every)}。")
@@ -274,10 +285,10 @@ def slug_of(chapter: Chapter, parameters: Mapping[str, object]) -> str:
     A checksum of them is added where others could give the same words: folders of one name, what was cut or can't
     stand in a file's name, values that hold the sign between two words.
     """
-    from textrec_utils.datasets import DATASETS
-
     if not parameters:
         return chapter.name
+    from textrec_utils.datasets import DATASETS
+
     pairs = sorted(parameters.items())
     plain = all(re.fullmatch(r"[a-z0-9_.]+|True|False", str(v)) or v in DATASETS for _, v in pairs)
     words = [shown(v) if k == "dataset" else f"{k}-{shown(v)}" for k, v in pairs]

@@ -26,6 +26,10 @@ def log_path(slug: str) -> Path:
     return build_dir() / "logs" / f"{slug}.log"
 
 
+def state_path(slug: str) -> Path:
+    return build_dir() / "state" / f"{slug}.json"
+
+
 def read_state(path: Path) -> dict:
     """What is known of an earlier run; {} where there is none, or the file is damaged or says it another way."""
     try:
@@ -58,12 +62,14 @@ def build_index() -> Path:
         rows.append(entry(chapter.name, {"title": chapter.title} | states.get(chapter.name, {})))
         others = [n for n, s in states.items() if s.get("chapter") == chapter.name and n != chapter.name]
         rows += [entry(name, states[name]) for name in others]
+    not_run = [c for c in chapters() if not (report / f"{c.name}.html").exists() and c.name not in states]
     reports = [entry(n, s) for n, s in states.items() if s.get("chapter") == "report"]
     reports.sort(key=lambda row: row["name"] != "report")  # the default report first
     template = jinja2.Environment(autoescape=True).from_string((STATIC / "index.html.j2").read_text(encoding="utf-8"))
     made = template.render(
-        chapters=rows, reports=reports, glance=_gather_metrics(report), version=__version__,
-        python=platform.python_version(), made=time.strftime("%Y-%m-%d %H:%M"),
+        chapters=rows, reports=reports, not_run=len(not_run), chapters_total=len(chapters()),
+        glance=_gather_metrics(report), version=__version__, python=platform.python_version(),
+        made=time.strftime("%Y-%m-%d %H:%M"),
     )  # fmt: skip
     write_atomic(report / "index.html", made.encode())
     asset = report / "assets" / "mermaid.tiny.js"

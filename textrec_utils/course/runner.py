@@ -1,29 +1,23 @@
-"""The runner: notebooks executed where their inputs have changed; whatever becomes of one, the others go on."""
+"""The runner of one notebook: executed where its inputs have changed; whatever becomes of it, others can go on."""
 
 import errno
 import json
-import os
 import re
-import sys
-import threading
 import time
 import traceback
-from collections.abc import Iterable, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import click
 
 from textrec_utils.core.errors import TextrecError
 from textrec_utils.core.files import atomic_path, sha256_of, write_atomic
 from textrec_utils.core.paths import build_dir, notebooks_dir
-from textrec_utils.course.chapters import Chapter, chosen, slug_of
-from textrec_utils.course.index import build_index, log_path, read_state
+from textrec_utils.course.chapters import Chapter
+from textrec_utils.course.index import log_path, read_state, state_path
 from textrec_utils.course.pages import ANSWERS, write_page
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # then no further chapter can be kept either
-TELL_EVERY = 60.0  # seconds between two signs of life where no progress bar can move
 
 
 @dataclass
@@ -36,45 +30,74 @@ class Outcome:
     error: str = ""
 
 
+def _metrics_path(slug: str) -> Path:
+    return build_dir() / "report" / "metrics" / f"{slug}.csv"
+
+
+def _given(chapter: Chapter, parameters: Mapping[str, object], slug: str) -> dict[str, object]:
+    """The parameters as the notebook gets them: with those that the runner fills in."""
+    known = chapter.parameters()
+    filled = {"metrics_csv": str(_metrics_path(slug)), "report_id": slug}
+    return {**parameters, **{k: v for k, v in filled.items() if k in known}}
+
+
+def fingerprint_of(chapter: Chapter, parameters: Mapping[str, object], slug: str) -> str:
+    """What a finished run of these is known by."""
+    return chapter.fingerprint(_given(chapter, parameters, slug))
+
+
+def unchanged(chapter: Chapter, parameters: Mapping[str, object], slug: str) -> dict:
+    """What is known of the last run, where its inputs and its files are still what they were; else {}."""
+    state = read_state(state_path(slug))
+    with suppress(TextrecError):  # a damaged notebook; running it says so
+        if state and not state["error"] and _whole(state.get("files")):
+            if state.get("fingerprint") == fingerprint_of(chapter, parameters, slug):
+                return state
+    return {}
+
+
 def run_notebook(
-    chapter: Chapter, parameters: Mapping[str, object], slug: str, *, force: bool = False, label: str = ""
+    chapter: Chapter, parameters: Mapping[str, object], slug: str, on_cell: Callable[[int], None]
 ) -> Outcome:
-    """Execute a notebook to `build/notebooks/<slug>.ipynb` and HTML, unless its inputs have not changed.
+    """Execute a notebook to `build/notebooks/<slug>.ipynb` and HTML.
 
     Whatever happens, finished files stay whole: the new ones are written beside and renamed. Any failure is an
-    outcome with a log, except a disk that takes nothing more (OSError).
+    outcome with a log, except a disk that takes nothing more (OSError). on_cell is told the place of each cell as it
+    begins; what it raises, if it is no Exception, ends the run without a trace.
     """
-    state_file, fingerprint, files, error = build_dir() / "state" / f"{slug}.json", "", {}, ""
+    fingerprint, files, error, given, at = "", {}, "", dict(parameters), -1
     start = time.perf_counter()
+
+    def begun(cell, cell_index: int) -> None:
+        nonlocal at
+        at = cell_index
+        on_cell(at)
+
     try:
-        known = chapter.parameters()
-        metrics = build_dir() / "report" / "metrics" / f"{slug}.csv"
-        filled = {k: v for k, v in {"metrics_csv": str(metrics), "report_id": slug}.items() if k in known}
-        fingerprint = chapter.fingerprint({**parameters, **filled})
-        state = read_state(state_file)
-        fresh = state.get("fingerprint") == fingerprint and not state.get("error") and _whole(state.get("files"))
-        if fresh and not force:
-            return Outcome(slug, state["seconds"], skipped=True)
-        if filled:
+        given = _given(chapter, parameters, slug)
+        fingerprint = chapter.fingerprint(given)
+        metrics = _metrics_path(slug)
+        if given != parameters:
             metrics.parent.mkdir(parents=True, exist_ok=True)
         executed, page = build_dir() / "notebooks" / f"{slug}.ipynb", build_dir() / "report" / f"{slug}.html"
         answers = page.with_name(f"{ANSWERS}{chapter.name}.html")
-        _execute(chapter, {**parameters, **filled}, executed, label or slug)
+        _execute(chapter, given, executed, begun)
         write_page(executed, page, chapter.name)
         if chapter.answers.exists():  # shown as committed: the answers were run when they were written
             write_page(chapter.answers, answers, chapter.name)
         made = [p for p in (executed, page, answers, metrics) if p.exists()]
         files = {str(p.relative_to(build_dir())): sha256_of(p) for p in made}
     except Exception as failure:
+        on_cell(at)  # raises where the run was stopped: how its kernel ended then is no failure of the notebook's
         if isinstance(failure, OSError) and failure.errno in CANNOT_WRITE:
             raise
-        error = _tell(failure, chapter, bool(parameters or filled), slug)
+        error = _tell(failure, chapter, bool(given), slug, at)
     seconds = time.perf_counter() - start
     state = {
         "fingerprint": fingerprint, "seconds": round(seconds, 1), "error": error, "title": chapter.title,
         "chapter": chapter.name, "parameters": dict(parameters), "files": files,
     }  # fmt: skip
-    write_atomic(state_file, json.dumps(state, ensure_ascii=False, indent=1).encode())
+    write_atomic(state_path(slug), json.dumps(state, ensure_ascii=False, indent=1).encode())
     return Outcome(slug, seconds, error=f"{error}；日志 {log_path(slug)}" if error else "")
 
 
@@ -86,8 +109,8 @@ def _whole(files: object) -> bool:
     return all(p.exists() and sha256_of(p) == digest for p, digest in paths.items())
 
 
-def _tell(failure: Exception, chapter: Chapter, extra_cell: bool, slug: str) -> str:
-    """One sentence on what failed and where; the traceback goes to the log."""
+def _tell(failure: Exception, chapter: Chapter, extra_cell: bool, slug: str, at: int) -> str:
+    """One sentence on what failed and where; the traceback goes to the log. at: the last cell that began."""
     from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError
 
@@ -97,8 +120,8 @@ def _tell(failure: Exception, chapter: Chapter, extra_cell: bool, slug: str) -> 
     if not isinstance(failure, PapermillExecutionError):
         write_atomic(log_path(slug), "".join(traceback.format_exception(failure)).encode())
         if isinstance(failure, DeadKernelError):
-            where = _begun(failure, chapter, extra_cell)
-            return f"内核中途没了{where}（多半是内存不够，或有一格让进程退出）"
+            where = f"，停在第 {at + 1 - _added(at, chapter, extra_cell)} 格" if at >= 0 else ""
+            return f"内核中途没了{where}（多半是内存不够：用 --jobs 1 一章一章跑；或有一格让进程退出）"
         last = traceback.extract_tb(failure.__traceback__)[-1].name
         return f"没有完成（{last}）：{type(failure).__name__}: {' '.join(str(failure).split())}"
     text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failure.traceback))
@@ -114,112 +137,19 @@ def _added(index: int, chapter: Chapter, extra_cell: bool) -> bool:
     return bool(extra_cell and tagged and index > tagged[0])
 
 
-def _begun(failure: Exception, chapter: Chapter, extra_cell: bool) -> str:
-    """The last cell that began, from papermill's loop over the cells; "" where its code reads otherwise."""
-    for frame, _ in traceback.walk_tb(failure.__traceback__):
-        index = frame.f_locals.get("index")
-        if frame.f_code.co_name == "papermill_execute_cells" and isinstance(index, int):
-            return f"，停在第 {index + 1 - _added(index, chapter, extra_cell)} 格"
-    return ""
-
-
-@contextmanager
-def _signs_of_life(label: str, cells: int):
-    """Options for papermill's bar; where it can't move (a file, a pipe) a line comes at the start and every minute."""
-    if sys.stderr.isatty():
-        yield {"desc": label, "unit": "格", "leave": False, "file": sys.stderr}
-        return
-
-    class Last:  # what the bar would show by now
-        text = ""
-
-        def write(self, text: str) -> None:
-            self.text = text.strip() or self.text
-
-        def flush(self) -> None:
-            pass
-
-    last, done, start = Last(), threading.Event(), time.perf_counter()
-
-    def tell() -> None:
-        while not done.wait(TELL_EVERY):
-            click.echo(f"{label}：{last.text}，已用 {time.perf_counter() - start:.0f} 秒")
-
-    click.echo(f"{label}：开始，共 {cells} 格")
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield {"bar_format": "跑完 {n_fmt}/{total_fmt} 格", "mininterval": 0, "file": last}
-    finally:
-        done.set()
-        thread.join()
-
-
-@contextmanager
-def _environment(**values: str):
-    """Variables that a kernel started within the block inherits."""
-    before = dict(os.environ)
-    os.environ |= values
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ |= before
-
-
-def _execute(chapter: Chapter, parameters: dict[str, object], executed: Path, label: str) -> None:
-    """Run by papermill: a kernel of this interpreter, quiet bars inside notebooks, hashes that do not change."""
+def _execute(
+    chapter: Chapter, parameters: dict[str, object], executed: Path, begun: Callable[[object, int], None]
+) -> None:
+    """Run by papermill with a kernel of this interpreter. Nothing here may change the process (its folder, its
+    variables): other chapters run beside this one."""
     import logging
 
     import papermill
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    quiet = {"PYTHONHASHSEED": "0", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    cells = len(chapter.read()["cells"]) + bool(parameters)  # papermill puts those into a cell of their own
-    with _environment(**quiet), atomic_path(executed) as temporary, _signs_of_life(label, cells) as bar:
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what goes wrong is told in one sentence
+    with atomic_path(executed) as temporary:
         papermill.execute_notebook(
-            str(chapter.path), str(temporary), parameters=parameters, kernel_name="python3", cwd=str(notebooks_dir()),
-            progress_bar=bar, request_save_on_cell_execute=False, language="python",
-            extra_arguments=["--IPKernelApp.log_level=50"],
+            str(chapter.path), str(temporary), parameters=parameters, kernel_name="python3", progress_bar=False,
+            request_save_on_cell_execute=False, language="python", extra_arguments=["--IPKernelApp.log_level=50"],
+            on_cell_start=begun, resources={"metadata": {"path": str(notebooks_dir())}},
         )  # fmt: skip
-
-
-@contextmanager
-def _one_at_a_time():
-    """Two runs into one build folder: the later waits, and finds done what the earlier did. A disk without locks: both
-    go on, each file stays whole."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(build_dir() / "run.lock")
-    with suppress(OSError):
-        build_dir().mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:
-            click.echo(f"另一个 textrec run 正在往 {build_dir()} 里写，等它跑完……", err=True)
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def run_many(words: Iterable[str], given: Iterable[tuple[str, str]], force: bool) -> list[Outcome]:
-    """Run chapters (all, and the report, where none is named), then build the index."""
-    jobs = [(chapter, own, slug_of(chapter, own)) for chapter, own in chosen(words, given)]
-    outcomes = []
-    with _one_at_a_time():
-        try:
-            for n, (chapter, parameters, slug) in enumerate(jobs, start=1):
-                outcome = run_notebook(chapter, parameters, slug, force=force, label=f"[{n}/{len(jobs)}] {slug}")
-                outcomes.append(outcome)
-                ended = "失败" if outcome.error else f"{outcome.seconds:.0f} 秒"
-                click.echo(f"[{n}/{len(jobs)}] {slug}：{'未变，沿用上次结果' if outcome.skipped else ended}")
-                if outcome.error:
-                    click.echo(f"    {outcome.error}", err=True)
-        except BaseException:
-            with suppress(Exception):  # what stopped the run is told, not what it left behind
-                build_index()
-            raise
-        build_index()
-    return outcomes

@@ -14,6 +14,7 @@ from pathlib import Path
 from textrec_utils.core.errors import DataError
 from textrec_utils.core.files import sha256_of, write_atomic
 from textrec_utils.core.paths import cache_dir, project_data
+from textrec_utils.core.store import locked
 from textrec_utils.datasets.tables import read_table
 
 
@@ -38,7 +39,8 @@ def fetch(dataset: str, *sources: str | Callable[[str], bytes]) -> list[Path]:
     """
     mirror = os.environ.get("TEXTREC_MIRROR")
     sources = (f"{mirror}/{dataset}", *sources) if mirror else sources
-    return [_fetch_one(dataset, name, digest, sources) for name, digest in _checksums(dataset).items()]
+    with locked("data", dataset):  # chapters that run side by side download it once
+        return [_fetch_one(dataset, name, digest, sources) for name, digest in _checksums(dataset).items()]
 
 
 def _checksums(dataset: str) -> dict[str, str]:

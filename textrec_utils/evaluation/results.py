@@ -12,7 +12,7 @@ from textrec_utils.baselines.base import Recommender
 from textrec_utils.core.cost import Cost, measure
 from textrec_utils.core.errors import TooLittleData
 from textrec_utils.evaluation.metrics import parse_metric, per_user
-from textrec_utils.evaluation.statistics import bootstrap_interval
+from textrec_utils.evaluation.statistics import bootstrap_intervals
 from textrec_utils.ranking import recommend
 from textrec_utils.splits import Split
 
@@ -36,9 +36,9 @@ class Result:
         return float(self.users[metric].mean())
 
     def interval(self, metric: str) -> tuple[float, float]:
-        """95% bootstrap interval of the mean, computed once for all tables and figures."""
-        if metric not in self._intervals:
-            self._intervals[metric] = bootstrap_interval(self.users[metric])
+        """95% bootstrap interval of the mean, computed once for all metrics, tables and figures."""
+        if not self._intervals:
+            self._intervals |= zip(self.users, map(tuple, bootstrap_intervals(self.users).tolist()))
         return self._intervals[metric]
 
 

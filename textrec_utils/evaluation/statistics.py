@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from textrec_utils.core.errors import TooLittleData
 
 FEW_USERS = 20  # with fewer test users no verdict is given: any difference may be one person's luck
+MANY_USERS = 10_000  # with more, resamples are drawn another way
 
 
 def bootstrap_interval(
@@ -21,23 +23,47 @@ def bootstrap_interval(
     users: whose each value is, where one has several. What one user says twice is not said by two, so users are drawn
     with all their values (cluster bootstrap, Davison & Hinkley 1997, 3.8). Raises TooLittleData without any value.
     """
+    found = bootstrap_intervals(np.asarray(values)[:, None], users=users, level=level, samples=samples, seed=seed)
+    return tuple(found[0].tolist())
+
+
+def bootstrap_intervals(
+    values: np.ndarray, *, users: np.ndarray | None = None, level: float = 0.95, samples: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """(columns, 2): `bootstrap_interval` of each column of values (values, columns), from the same draws."""
     sums, sizes = _by_user(values, users)
+    means = [counts @ sums / (counts @ sizes)[:, None] for counts in _draws(len(sizes), samples, seed)]
+    return np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2], axis=0).T
+
+
+def _draws(n: int, samples: int, seed: int) -> Iterable[np.ndarray]:
+    """How often each of n users is drawn in each of `samples` resamples, in blocks (resamples, n)."""
+    return [_multinomial(n, samples, seed)] if n <= MANY_USERS else _indices(n, samples, seed)
+
+
+@lru_cache(maxsize=2)  # all methods of a table are judged by the same users
+def _multinomial(n: int, samples: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    # Multinomial counts instead of index lists: the same resampling in samples × users numbers.
-    means = []
-    for _ in range(0, samples, 100):
-        counts = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=100)
-        means.append(counts @ sums / (counts @ sizes))
-    return tuple(np.quantile(np.concatenate(means)[:samples], [(1 - level) / 2, (1 + level) / 2]).tolist())
+    return rng.multinomial(n, np.full(n, 1 / n), size=samples).astype(np.int16)
+
+
+def _indices(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
+    """The same distribution, twenty times quicker for many; other numbers, so what was drawn for few stays."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, samples, 20):
+        drawn = rng.integers(n, size=(min(20, samples - start), n), dtype=np.int32)
+        yield np.stack([np.bincount(row, minlength=n) for row in drawn])
 
 
 def _by_user(values: np.ndarray, users: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """(users,) sum of each user's values and how many they are, in the order in which the users appear."""
+    """(users, columns) sums of each user's values and (users,) how many, in the order in which the users appear."""
     values = np.asarray(values, dtype=float)
     if not len(values):
         raise TooLittleData("没有一个测试用户的数，区间和检验无从算起：请换一个测试用户更多的划分。")
-    codes = np.arange(len(values)) if users is None else pd.factorize(np.asarray(users))[0]
-    return np.bincount(codes, values), np.bincount(codes)
+    if users is None:
+        return values, np.ones(len(values))
+    codes = pd.factorize(np.asarray(users))[0]
+    return np.column_stack([np.bincount(codes, column) for column in values.T]), np.bincount(codes)
 
 
 @dataclass(frozen=True)
@@ -68,7 +94,7 @@ def compare(
     difference = a - b
     low, high = bootstrap_interval(difference, users=users, samples=samples, seed=seed)
     rng = np.random.default_rng(seed)
-    sums, _ = _by_user(difference, users)
+    sums = _by_user(difference[:, None], users)[0].ravel()
     moved, observed = sums[sums != 0], abs(sums.sum())
     extreme = 0
     for start in range(0, samples, 100):

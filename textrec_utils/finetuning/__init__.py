@@ -15,10 +15,11 @@ from textrec_utils.finetuning.features import lexical_vectors
 from textrec_utils.finetuning.gradient_cache import GradientCache
 from textrec_utils.finetuning.result import TwoTower, UserTower
 from textrec_utils.finetuning.towers import Head, Towers
-from textrec_utils.finetuning.train import early_stopping, judge_on, train_two_tower
+from textrec_utils.finetuning.train import early_stopping, judge_on, train_two_tower, train_two_towers
 from textrec_utils.losses import in_batch_loss
 
 __all__ = [
     "MEANING_SCALE", "GradientCache", "Head", "TwoTower", "TwoTowerConfig", "Towers", "UserTower", "early_stopping",
     "in_batch_loss", "judge_on", "lexical_vectors", "processes", "train_two_tower",
+    "train_two_towers",
 ]  # fmt: skip

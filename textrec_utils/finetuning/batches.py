@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from textrec_utils.core.errors import TooLittleData
-from textrec_utils.encoder.batching import padded
 from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.finetuning.towers import Towers
 from textrec_utils.losses import LOSSES, Asked, mine_hard_negatives
@@ -17,15 +16,18 @@ from textrec_utils.splits import Split
 
 @dataclass
 class Batch:
-    """users: (b,) rows of the dataset's users. history: (b, L) item rows, oldest first, padded with 0. shown: (b, L)
-    bool, what the user tower may see. liked: (b, items) of 0. and 1. rows: items that get gradient through the encoder.
-    target: (b,) the liked item of each pair (of pairs only). negatives: (b, n) item rows or None."""
+    """What a step reads. items: (m,) rows of the catalogue that the head turns into vectors, or None for all of them;
+    every item below is a place among these. users: (b,) rows of the dataset's users. history: (b, L) places, oldest
+    first. there: (b, L) bool, which of them hold one (the others hold any place, of no weight). shown: (b, L) bool,
+    what the user tower may see. trained: (t,) rows of the catalogue that get gradient through the encoder.
+    target: (b,) the liked item of each pair (of pairs only). negatives: (b, n) or None."""
 
     users: torch.Tensor
     history: torch.Tensor
+    there: torch.Tensor
     shown: torch.Tensor
-    liked: torch.Tensor
-    rows: torch.Tensor | None = None
+    items: torch.Tensor | None = None
+    trained: torch.Tensor | None = None
     target: torch.Tensor | None = None
     negatives: torch.Tensor | None = None
 
@@ -36,15 +38,14 @@ class Batches:
     def __init__(self, split: Split, config: TwoTowerConfig, rng: np.random.Generator, device: str = "cpu"):
         self.config, self.rng, self.device = config, rng, device
         self.wants = LOSSES[config.loss]
-        self.matrix, self.histories = split.train_matrix, split.histories
+        self.matrix, self.n = split.train_matrix, split.n_items
         self.lengths = np.array([len(h) for h in split.histories])
         self.active = np.flatnonzero(self.lengths > 1)
         if len(self.active) == 0:
             raise TooLittleData("没有一个用户喜欢过两个以上的物品，双塔无法训练；请换划分方式或调低 min_value。")
-        order = split.train.sort_values(["user", "timestamp", "item"], kind="stable")
-        self.pairs = order[["user", "item"]].to_numpy()
-        first = np.concatenate([[0], np.cumsum(self.lengths)])  # pair of each user
-        self.place = np.arange(len(order)) - first[self.pairs[:, 0]]  # in the history
+        self.liked = np.concatenate(split.histories)  # one history after the other: pair p is (liker[p], liked[p])
+        self.liker = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        self.first = np.cumsum(self.lengths) - self.lengths  # of each user's pairs
         count = torch.from_numpy(np.asarray(self.matrix.sum(axis=0)).ravel())
         self.log_q = torch.log((count / count.sum()).clamp(min=1e-9)).to(device)
         # A cold item is no negative: nobody could have liked it in training.
@@ -54,11 +55,14 @@ class Batches:
         self.queue: list[int] = []
 
     def draw(self, encoder_learns: bool) -> Batch:
+        """A step's batch, on the device."""
         whole = self.wants.batch == "users"
         batch = self._users() if whole else self._pairs()
         if encoder_learns:
-            batch.rows = self._all_in_turn() if whole else self._those_of(batch)
-        return batch
+            batch.trained = self._all_in_turn() if whole else self._those_of(batch)
+        if not whole:
+            self._only_its_own(batch)
+        return self._on_device(batch)
 
     def _all_in_turn(self) -> torch.Tensor:
         """Each warm item once before any comes again."""
@@ -70,17 +74,26 @@ class Batches:
     def _those_of(self, batch: Batch) -> torch.Tensor:
         """The batch's own items, each once: targets, then negatives, then histories, as many as `items` allows."""
         negatives = batch.target[:0] if batch.negatives is None else batch.negatives.ravel()
-        wanted = np.asarray(torch.cat([batch.target, negatives, batch.history[batch.shown]]).cpu())
+        wanted = torch.cat([batch.target, negatives, batch.history[batch.shown]]).numpy()
         _, first = np.unique(wanted, return_index=True)
         return torch.from_numpy(wanted[np.sort(first)][: self.config.items])
 
-    def _shown(self, users: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Histories of these users, (users, L) item rows, and which of these places hold one."""
-        rows, there = padded([self.histories[u] for u in users])
-        return rows, there.bool()
+    def _only_its_own(self, batch: Batch) -> None:
+        """Keep to the items that the batch speaks of: a step must not cost more because the catalogue is long."""
+        named = torch.zeros(self.n, dtype=torch.bool)
+        for rows in (batch.history[batch.there], batch.target, batch.negatives):
+            if rows is not None:
+                named[rows.ravel()] = True
+        batch.items, place = named.nonzero()[:, 0], named.cumsum(0) - 1
+        batch.history = place[batch.history].clamp(min=0)
+        batch.target = place[batch.target]
+        batch.negatives = None if batch.negatives is None else place[batch.negatives]
 
-    def _liked(self, users: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(self.matrix[users].toarray())
+    def _histories(self, users: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Histories of these users, (users, L) item rows, and which of these places hold one."""
+        place = np.arange(self.lengths[users].max(initial=1))
+        rows = self.liked[np.minimum(self.first[users][:, None] + place, len(self.liked) - 1)]
+        return torch.from_numpy(rows), torch.from_numpy(place < self.lengths[users][:, None])
 
     def _only_profile(self, shown: torch.Tensor) -> torch.Tensor:
         """For a quarter of the rows nothing is shown, where there are profiles to answer from."""
@@ -88,43 +101,41 @@ class Batches:
 
     def _users(self) -> Batch:
         users = self.rng.choice(self.active, size=min(self.config.users, len(self.active)), replace=False)
-        history, there = self._shown(users)
+        history, there = self._histories(users)
         if self.config.question == "cut":
             cut = self.rng.integers(1, self.lengths[users])
             shown = torch.arange(history.shape[1]) < torch.from_numpy(cut)[:, None]
         else:
-            hidden = torch.rand(len(users), self.matrix.shape[1]).gather(1, history) < self.config.history_dropout
-            shown = there & ~hidden
-        return self._on_device(Batch(torch.from_numpy(users), history, self._only_profile(shown), self._liked(users)))
+            shown = there & (torch.rand(history.shape) >= self.config.history_dropout)
+        return Batch(torch.from_numpy(users), history, there, self._only_profile(shown))
 
     def _pairs(self) -> Batch:
-        chosen = self.rng.integers(len(self.pairs), size=min(self.config.pairs, len(self.pairs)))
-        users, target = self.pairs[chosen].T
-        history, there = self._shown(users)
-        place = torch.from_numpy(self.place[chosen])[:, None]
+        chosen = self.rng.integers(len(self.liked), size=min(self.config.pairs, len(self.liked)))
+        users, target = self.liker[chosen], torch.from_numpy(self.liked[chosen])
+        history, there = self._histories(users)
+        place = torch.from_numpy(chosen - self.first[users])[:, None]
         if self.config.question == "cut":
             shown = torch.arange(history.shape[1]) < place
         else:
             shown = there & (torch.rand(history.shape) >= self.config.history_dropout)
             shown &= torch.arange(history.shape[1]) != place  # the answer must not be part of the question
-        batch = Batch(torch.from_numpy(users), history, self._only_profile(shown), self._liked(users))
-        batch.target = torch.from_numpy(target)
-        batch.negatives = self._negatives(batch)
-        return self._on_device(batch)
+        batch = Batch(torch.from_numpy(users), history, there, self._only_profile(shown), target=target)
+        batch.negatives = self._negatives(users)
+        return batch
 
-    def _negatives(self, batch: Batch) -> torch.Tensor | None:
+    def _negatives(self, users: np.ndarray) -> torch.Tensor | None:
         """(pairs, n) rows: from the mined ones, or if the loss always wants some, one that the user has not liked."""
         h = self.config.hard_negatives
         if h:
             depth = self.mined.shape[1]
-            chosen = torch.rand(len(batch.users), depth).argsort(1)[:, : min(h, depth)]
-            return self.mined[batch.users].gather(1, chosen)
+            chosen = torch.rand(len(users), depth).argsort(1)[:, : min(h, depth)]
+            return self.mined[torch.from_numpy(users)].gather(1, chosen)
         if self.wants.negatives != "always":
             return None
-        drawn = torch.from_numpy(self.rng.choice(self.warm, size=(len(batch.users), 8)))
-        liked = batch.liked.gather(1, drawn) > 0
-        first = (~liked).float().argmax(1, keepdim=True)  # all eight liked: the first, a rare false negative
-        return drawn.gather(1, first)
+        drawn = self.rng.choice(self.warm, size=(len(users), 8))
+        liked = np.asarray(self.matrix[np.repeat(users, 8), drawn.ravel()]).reshape(drawn.shape) > 0
+        first = (~liked).argmax(axis=1)[:, None]  # all eight liked: the first, a rare false negative
+        return torch.from_numpy(np.take_along_axis(drawn, first, axis=1))
 
     def _on_device(self, batch: Batch) -> Batch:
         if self.device != "cpu":
@@ -137,23 +148,30 @@ class Batches:
         """Each user's hard negatives by the towers as they stand, (users, 4 a pair) rows."""
         towers.eval()
         items, found = towers.head(table), []
-        for users in np.array_split(np.arange(len(self.lengths)), -(-len(self.lengths) // 512)):
-            history, there = self._shown(users)
-            batch = self._on_device(Batch(torch.from_numpy(users), history, there, self._liked(users)))
+        block = max(1, min(512, 2**24 // self.n))  # users at once, so that their scores take at most 64 MB
+        for users in np.array_split(np.arange(len(self.lengths)), -(-len(self.lengths) // block)):
+            history, there = self._histories(users)
+            batch = self._on_device(Batch(torch.from_numpy(users), history, there, there))
             vectors = towers.users(items, batch.users, batch.history, batch.shown)
-            found.append(
-                mine_hard_negatives(vectors, items, batch.liked > 0, self.cold, 4 * self.config.hard_negatives)
-            )
+            liked = _dense(batch.history, batch.there, self.n)
+            found.append(mine_hard_negatives(vectors, items, liked, self.cold, 4 * self.config.hard_negatives))
         self.mined = torch.cat(found).cpu()
 
     def loss(self, towers: Towers, items: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """items: (catalogue, dim), with gradient."""
+        """items: (m, dim) vectors of the batch's items, with gradient."""
         vectors = towers.users(items, batch.users, batch.history, batch.shown)
+        log_q = self.log_q if batch.items is None else self.log_q[batch.items]
         if self.wants.batch == "users":
-            shown = torch.zeros_like(batch.liked).scatter_add_(1, batch.history, batch.shown.float())
-            target, barred = batch.liked - shown, (shown > 0) | self.cold
+            target = _dense(batch.history, batch.there & ~batch.shown, len(items)).float()
+            barred = _dense(batch.history, batch.shown, len(items)) | self.cold
         else:
-            target, barred = batch.target, batch.liked > 0
+            target, barred = batch.target, _dense(batch.history, batch.there, len(items))
             barred[torch.arange(len(barred)), target] = False
-        asked = Asked(vectors, items, towers.temperature, target, barred, self.log_q, batch.negatives)
+        asked = Asked(vectors, items, towers.temperature, target, barred, log_q, batch.negatives)
         return self.wants.call(asked)
+
+
+def _dense(places: torch.Tensor, which: torch.Tensor, width: int) -> torch.Tensor:
+    """(b, L) places and which of them count -> (b, width) bool."""
+    found = torch.zeros(len(places), width + 1, dtype=torch.bool, device=places.device)
+    return found.scatter_(1, places.where(which, width), True)[:, :width]

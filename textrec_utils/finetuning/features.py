@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from tempfile import SpooledTemporaryFile
 
 import numpy as np
 import torch
@@ -13,25 +15,38 @@ from torch import nn
 from textrec_utils.baselines.content import tfidf_vectors, unit_rows
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import DataError, TooLittleData
+from textrec_utils.core.files import sha256_of
+from textrec_utils.core.store import Cached, cached_arrays
 from textrec_utils.encoder.batching import by_length, padded
 from textrec_utils.encoder.encoder import Encoder
-from textrec_utils.encoder.pooling import POOLINGS
+from textrec_utils.encoder.pooling import POOLINGS, pooled
 from textrec_utils.encoder.precision import autocast, use_bf16
 from textrec_utils.encoder.space import Whitening, center, whiten
 from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.splits import Split
 
 CPU_PASS = 32  # texts at once on a CPU: with more, the layers' outputs leave its caches (half the speed at 256)
+BELOW = 2**30  # bytes of `_hidden_below` that stay in memory
 
 
 def lexical_vectors(texts: Sequence[str], dim: int = 256, seed: int = 0) -> np.ndarray:
     """(texts, dim) float32 of length 1: TF-IDF of characters and pairs of characters, reduced by SVD (LSA,
     Deerwester et al. 1990). Uses the texts alone, so new items have their vectors as well."""
-    from sklearn.decomposition import TruncatedSVD
+    return _spelled(list(texts), dim, seed)["vectors"]
 
-    counts = tfidf_vectors(texts)
-    reduced = TruncatedSVD(min(dim, *(n - 1 for n in counts.shape)), random_state=seed).fit_transform(counts)
-    return unit_rows(reduced).astype(np.float32)
+
+def _spelled(texts: list[str], dim: int = 256, seed: int = 0) -> Cached:
+    """Kept: the SVD takes as long as the training of a head that reads it."""
+
+    def reduce() -> dict[str, np.ndarray]:
+        from sklearn.decomposition import TruncatedSVD
+
+        counts = tfidf_vectors(texts)
+        reduced = TruncatedSVD(min(dim, *(n - 1 for n in counts.shape)), random_state=seed).fit_transform(counts)
+        return {"vectors": unit_rows(reduced).astype(np.float32)}
+
+    depends = {"文字": sha256_of(json.dumps(texts).encode()), "维数": dim, "种子": seed}
+    return cached_arrays("lexical", depends, reduce, stage="encode")
 
 
 def _even(vectors: np.ndarray) -> np.ndarray:
@@ -47,12 +62,13 @@ def _even(vectors: np.ndarray) -> np.ndarray:
 @dataclass
 class Material:
     """What a run reads of a split's texts. texts: the items'. encoder: None where nothing asks for one. vectors:
-    (items, width) by the frozen encoder. profiles: (users, width), even. precision: of the passes with gradient, as
-    `auto` came out. cost: what encoding took."""
+    (items, width) by the frozen encoder. spelled: (items, dim), `lexical_vectors`. profiles: (users, width), even.
+    precision: of the passes with gradient, as `auto` came out. cost: what encoding took."""
 
     texts: list[str]
     encoder: Encoder | None = None
     vectors: np.ndarray | None = None
+    spelled: np.ndarray | None = None
     profiles: np.ndarray | None = None
     precision: str = "float32"
     cost: Cost = field(default_factory=Cost)
@@ -73,6 +89,9 @@ def read_texts(split: Split, config: TwoTowerConfig, model: str, prefix: str, de
     if config.features != "lexical":
         encoded = made.encoder.encode_with_cost(made.texts)
         made.vectors, made.cost = encoded["vectors"], encoded.cost
+    if config.features != "encoder":
+        spelled = _spelled(made.texts, seed=config.seed)
+        made.spelled, made.cost = spelled["vectors"], made.cost + spelled.cost
     if config.profile:
         told = split.dataset.users["text"]
         if told.nunique() < 2:
@@ -93,7 +112,7 @@ class Features:
         self.encoder, self.rung, self.n = material.encoder, config.rung, len(material.texts)
         self.bf16 = material.precision == "bf16"
         if config.features != "encoder":
-            scaled = _even(center(lexical_vectors(material.texts, seed=config.seed)))
+            scaled = _even(center(material.spelled))
             if config.features == "both":
                 meaning = _even(whiten(material.vectors, strength=config.whitening))
                 scaled = _even(np.hstack([config.meaning * meaning, scaled]))
@@ -114,7 +133,7 @@ class Features:
         names, most = [self.encoder.prefix + t for t in material.texts], self.encoder.max_length
         self.tokens = self.encoder.tokenizer(names, truncation=True, max_length=most)["input_ids"]
         if self.rung == "last_layer":
-            self.below = self._hidden_below()
+            self._hidden_below()
 
     def _open(self, config: TwoTowerConfig) -> None:
         """Let the rung's part of the encoder be trained."""
@@ -163,17 +182,26 @@ class Features:
         lengths = [len(self.tokens[r]) for r in rows.tolist()]
         return [torch.from_numpy(part) for part in by_length(lengths, self.at_once)]
 
-    def _hidden_below(self) -> list[torch.Tensor]:
-        """Each item's input of the last layer, computed once: the layers below are frozen."""
-        below: list[torch.Tensor] = [torch.empty(0)] * self.n
+    def _hidden_below(self) -> None:
+        """Keep each item's input of the last layer as float16 (an error of about 1e-3): the layers below are frozen.
+
+        Beyond `BELOW` bytes it lies on disk: 100,000 texts of 128 tokens, 768 wide, are 20 GB.
+        """
+        self.below = SpooledTemporaryFile(BELOW)
+        self.starts = np.zeros(self.n, dtype=np.int64)
         for part in self._by_length(torch.arange(self.n)):
-            rows = part.tolist()
-            ids, mask = self.batch(rows)
+            ids, mask = self.batch(part.tolist())
             with torch.no_grad():
                 out = self.encoder.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-            for i, r in enumerate(rows):  # half the memory, error about 1e-3
-                below[r] = out.hidden_states[-2][i, : len(self.tokens[r])].half().cpu()
-        return below
+            for r, states in zip(part.tolist(), out.hidden_states[-2].half().cpu().numpy()):
+                self.starts[r] = self.below.tell()
+                self.below.write(states[: len(self.tokens[r])].tobytes())
+
+    def _read_below(self, row: int) -> torch.Tensor:
+        """(tokens, dim) float32: what `_hidden_below` has kept of an item."""
+        self.below.seek(self.starts[row])
+        kept = np.frombuffer(self.below.read(2 * len(self.tokens[row]) * self.encoder.dim), dtype=np.float16)
+        return torch.from_numpy(kept.astype(np.float32)).view(-1, self.encoder.dim)
 
     @torch.no_grad()
     def all(self) -> torch.Tensor:
@@ -196,13 +224,12 @@ class Features:
         ids, mask = self.batch(rows)
         with autocast(self.encoder.device, self.bf16):
             if self.rung == "last_layer":
-                states = nn.utils.rnn.pad_sequence([self.below[r] for r in rows], batch_first=True)
-                states = states.float().to(mask.device)
+                states = nn.utils.rnn.pad_sequence([self._read_below(r) for r in rows], batch_first=True)
+                states = states.to(mask.device)
                 out = self.layer(states, (1.0 - mask[:, None, None].float()) * torch.finfo(torch.float32).min)
                 hidden = [states, out[0] if isinstance(out, tuple) else out]
+                made = POOLINGS[self.encoder.pooling]([h.float() for h in hidden], mask)
             else:
-                every = self.encoder.pooling == "first_last"  # the others read the last layer alone
-                out = self.encoder.model(input_ids=ids, attention_mask=mask, output_hidden_states=every)
-                hidden = out.hidden_states if every else [out.last_hidden_state]
-        pooled = POOLINGS[self.encoder.pooling]([h.float() for h in hidden], mask)
-        return (pooled - self.mean) @ self.basis
+                batch = {"input_ids": ids, "attention_mask": mask}
+                made = pooled(self.encoder.model, batch, self.encoder.pooling)
+        return (made - self.mean) @ self.basis

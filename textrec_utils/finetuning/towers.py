@@ -10,6 +10,23 @@ from torch import nn
 from textrec_utils.finetuning.config import TwoTowerConfig
 
 
+class Dropout(nn.Module):
+    """As `nn.Dropout`, by random bytes, eight from each number drawn: torch draws one number an entry, on one thread,
+    which took 40% of a step. The share that falls is therefore rounded to whole 256ths; the rest is scaled by what
+    really falls."""
+
+    def __init__(self, share: float):
+        super().__init__()
+        self.falls = min(round(share * 256), 255)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or not self.falls:
+            return x
+        drawn = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        stays = drawn.view(torch.uint8)[: x.numel()].view(x.shape) >= self.falls
+        return x * stays.to(x.dtype).mul_(256 / (256 - self.falls))
+
+
 class Head(nn.Module):
     """(…, width) -> (…, dim), of length 1 unless similarity is `dot`.
 
@@ -22,12 +39,12 @@ class Head(nn.Module):
         self.kind, self.unit = config.head, config.similarity != "dot"
         if config.head == "mlp":
             self.net = nn.Sequential(
-                nn.Dropout(config.dropout / 2), nn.Linear(width, config.hidden), nn.GELU(),
-                nn.Dropout(config.dropout), nn.Linear(config.hidden, config.dim),
+                Dropout(config.dropout / 2), nn.Linear(width, config.hidden), nn.GELU(),
+                Dropout(config.dropout), nn.Linear(config.hidden, config.dim),
             )  # fmt: skip
             self.dim = config.dim
         else:
-            self.dropout, self.net, self.dim = nn.Dropout(config.dropout), nn.Linear(width, width), width
+            self.dropout, self.net, self.dim = Dropout(config.dropout), nn.Linear(width, width), width
             nn.init.zeros_(self.net.weight)
             nn.init.zeros_(self.net.bias)
 
@@ -65,8 +82,8 @@ class Towers(nn.Module):
         return 1.0 if self.config.similarity == "dot" else self.config.temperature
 
     def weights(self, items: torch.Tensor, rows: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-        """(users, L) weight of each item of the history. rows: (users, L) item rows, oldest first; shown: bool, what
-        the tower may see of them. items: (catalogue, dim)."""
+        """(users, L) weight of each item of the history. rows: (users, L) rows of `items`, oldest first; shown: bool,
+        what the tower may see of them. items: (m, dim)."""
         age = shown.flip(1).cumsum(1).flip(1) - 1  # 0: the latest that is shown
         if self.config.history:
             shown = shown & (age < self.config.history)
@@ -83,6 +100,7 @@ class Towers(nn.Module):
         weights = self.weights(items, rows, shown)
         if not self.head.unit:
             weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-9)
+        # Quicker than F.embedding_bag, whose backward sorts; the table is no wider than the batch's own items.
         dense = torch.zeros(len(rows), len(items), device=items.device).scatter_add_(1, rows, weights)
         vectors = dense @ items
         if self.profile_map is not None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from tqdm import tqdm
 
 from textrec_utils.core.checkpoint import Checkpoint
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.files import sha256_of
 from textrec_utils.core.paths import cache_dir
+from textrec_utils.core.processes import side_by_side
 from textrec_utils.core.seeds import seeded
 from textrec_utils.core.store import cached_arrays, code_key
 from textrec_utils.encoder.loading import DEFAULT_MODEL
@@ -21,7 +27,7 @@ from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.finetuning.distributed import world
 from textrec_utils.finetuning.features import read_texts
 from textrec_utils.finetuning.result import TwoTower
-from textrec_utils.finetuning.trainer import Run, log, tensorboard
+from textrec_utils.finetuning.trainer import NotKept, Run, log, tensorboard
 from textrec_utils.splits import Split
 
 DEFAULTS = TwoTowerConfig()
@@ -32,7 +38,7 @@ def train_two_tower(
     prefix: str = "", judge: Callable[[TwoTower], float] | None = None, patience: int = 0,
     watch: Callable[[np.ndarray], None] | None = None, log_dir: Path | str | None = None,
     checkpoint: Path | str | None = None, checkpoint_seconds: float = 30.0,
-    device: str = "cpu", progress: bool = True, cache: bool = True,
+    device: str = "cpu", progress: bool = True, cache: bool = True, only_kept: bool = False,
 ) -> TwoTower:  # fmt: skip
     """Train on a split's training part; the result comes from the store where the same run was made before.
 
@@ -43,7 +49,8 @@ def train_two_tower(
     beside the tower it says in an attribute `key` (a plain JSON value); without one the result is not kept.
     patience: stop after so many points without a better judgement (0: never) and return the best point's vectors.
     watch: called with the curve so far, e.g. `plotting.LiveCurve()`. log_dir: also write TensorBoard logs there.
-    device: `cuda` is meant to work and has not been tried; "the same numbers" is a promise for CPUs.
+    only_kept: raise NotKept instead of training. device: `cuda` is meant to work and has not been tried; "the same
+    numbers" is a promise for CPUs.
     Raises DataError where the model can't be had or `checkpoint` is not this run's, TooLittleData where nobody likes
     two items or all texts are alike. torch's own random numbers go on afterwards as if nothing had been trained.
     """
@@ -70,7 +77,7 @@ def train_two_tower(
         cache = cache and world()[0] == 1
 
         run = Run(split, config, material, judge, patience, watch, log_dir, kept, device, progress and world()[1] == 0)
-        done = cached_arrays("two_tower", depends, run.train, cache=cache)
+        done = cached_arrays("two_tower", depends, run.refuse if only_kept else run.train, cache=cache)
     if done.from_cache and watch is not None:
         watch(done["curve"])
     if done.from_cache and log_dir:
@@ -81,15 +88,60 @@ def train_two_tower(
     return TwoTower.of(done.arrays, cost, config, model, prefix, material.precision, depends["编码器"])
 
 
-def judge_on(split: Split, metric: str = "ndcg@10") -> Callable[[TwoTower], float]:
+def train_two_towers(
+    split: Split, configs: Sequence[TwoTowerConfig], model: str = DEFAULT_MODEL, *, jobs: int | None = None,
+    progress: bool = True, **options,
+) -> list[TwoTower]:  # fmt: skip
+    """Several trainings, e.g. one a seed, side by side: quicker than one after the other, each with all threads.
+
+    One process and one thread a training, up to `jobs` at once (by default as many as torch has threads: with one, all
+    stays in this process). What the store has isn't trained again. options: those of `train_two_tower` that can be
+    pickled (`judge_on` can, what is written in a notebook can't).
+    """
+    jobs = min(jobs or torch.get_num_threads(), len(configs))
+    words = {"desc": "训练", "total": len(configs), "disable": not progress, "file": sys.stdout}
+    with tqdm(**words) as bar:
+        found: list[TwoTower | None] = [None] * len(configs)
+        if options.get("cache", True):
+            for n, config in enumerate(configs):
+                with suppress(NotKept):
+                    found[n] = train_two_tower(split, config, model, progress=False, **options, only_kept=True)
+                    bar.update()
+        missing = [n for n, tower in enumerate(found) if tower is None]
+        if jobs > 1 and len(missing) > 1:
+            # Before, and here: else each process would encode all the texts, and wait for the others.
+            read_texts(split, configs[missing[0]], model, options.get("prefix", ""), options.get("device", "cpu"))
+            train = partial(_alone, split, model=model, **options)
+            made = side_by_side(train, [(configs[n],) for n in missing], jobs, told=bar.update)
+        else:
+            made = []
+            for n in missing:
+                made.append(train_two_tower(split, configs[n], model, progress=False, **options))
+                bar.update()
+        for n, tower in zip(missing, made):
+            found[n] = tower
+    return found
+
+
+def _alone(split: Split, config: TwoTowerConfig, **options) -> TwoTower:
+    torch.set_num_threads(1)
+    return train_two_tower(split, config, progress=False, **options)
+
+
+@dataclass
+class judge_on:
     """A judge for `train_two_tower`: the metric's mean over a split's test users, with the `key` that lets results be
     kept. For choosing, give it `split.inner()`: what the final test is asked about must not choose."""
 
-    def judge(tower: TwoTower) -> float:
-        return evaluate(tower.recommender(""), split, [metric]).mean(metric)
+    split: Split
+    metric: str = "ndcg@10"
 
-    judge.key = [metric, split.fingerprint, code_key(evaluate.__module__)["sources"]]
-    return judge
+    @property
+    def key(self) -> list[str]:
+        return [self.metric, self.split.fingerprint, code_key(evaluate.__module__)["sources"]]
+
+    def __call__(self, tower: TwoTower) -> float:
+        return evaluate(tower.recommender(""), self.split, [self.metric]).mean(self.metric)
 
 
 def early_stopping(

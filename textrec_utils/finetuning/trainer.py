@@ -29,6 +29,10 @@ from textrec_utils.splits import Split
 CURVE_POINTS = 10
 
 
+class NotKept(Exception):
+    """The store hasn't got what it was asked for."""
+
+
 @dataclass
 class Run:
     """One training; `train` gives its arrays. The fields are arguments of `train_two_tower`."""
@@ -79,7 +83,9 @@ class Run:
             before, number = before + self.phases[number][0], number + 1
         if number != self.phase:
             steps, groups = self.phases[number]
-            self.optimizer = torch.optim.AdamW([dict(g) for g in groups], weight_decay=self.config.weight_decay)
+            self.optimizer = torch.optim.AdamW(
+                [dict(g) for g in groups], weight_decay=self.config.weight_decay, fused=True
+            )
             self.phase = number
         return self.done - before
 
@@ -98,16 +104,14 @@ class Run:
         return value
 
     def _add_gradient(self, encoder_learns: bool) -> float:
-        through_cache = False
-        if not encoder_learns:
-            items = self.towers.head(self.table)  # drawing comes second: the order of random numbers makes the result
-            batch = self.batches.draw(encoder_learns)
-        else:
-            batch = self.batches.draw(encoder_learns)
-            through_cache = len(batch.rows) > self.config.chunk or world()[0] > 1
-            fresh = self.cached.vectors(batch.rows) if through_cache else self.features(batch.rows)
-            items = self.towers.head(self.table.index_put((batch.rows,), fresh))
-            self.table[batch.rows] = fresh.detach()
+        batch, through_cache = self.batches.draw(encoder_learns), False
+        read = self.table
+        if encoder_learns:
+            through_cache = len(batch.trained) > self.config.chunk or world()[0] > 1
+            fresh = self.cached.vectors(batch.trained) if through_cache else self.features(batch.trained)
+            read = read.index_put((batch.trained,), fresh)
+            self.table[batch.trained] = fresh.detach()
+        items = self.towers.head(read if batch.items is None else read[batch.items])
         loss = self.batches.loss(self.towers, items, batch)
         (loss / self.config.accumulate).backward()
         if through_cache:
@@ -123,6 +127,10 @@ class Run:
         self.clock = measure("train")
         with self.clock:
             return self._train()
+
+    def refuse(self) -> dict[str, np.ndarray]:
+        """Instead of `train` where a result is wanted from the store or not at all."""
+        raise NotKept
 
     def _train(self) -> dict[str, np.ndarray]:
         self._begin()

@@ -15,7 +15,7 @@ from textrec_utils.core.seeds import seeded
 from textrec_utils.core.store import cached_folder
 from textrec_utils.encoder.fingerprint import fingerprint_of
 from textrec_utils.encoder.loading import quiet_loading
-from textrec_utils.encoder_quality import masked_characters, masked_language_model, special_pieces
+from textrec_utils.encoder_quality import masked_characters, masked_language_model, masked_logits, special_pieces
 from textrec_utils.pretraining.batches import Tokens, length_sorted_batches
 from textrec_utils.pretraining.config import Stage
 from textrec_utils.pretraining.losses import mask_tokens, masked_loss, update
@@ -65,7 +65,7 @@ def train_masked_lm(
             maskable = mask.bool() & ~special[ids]
             inputs, chosen = mask_tokens(ids, maskable, mask_rate, tokenizer.mask_token_id, len(tokenizer), generator)
             model.train()
-            logits = _logits(model, inputs.to(device), mask.to(device), chosen.to(device))
+            logits = masked_logits(model, inputs.to(device), mask.to(device), chosen.to(device))
             loss = masked_loss(logits, ids[chosen].to(device))
             update(model, optimizer, loss, stage.rate(step))
             losses.append(float(loss.detach()))
@@ -73,14 +73,6 @@ def train_masked_lm(
                 measure_now(step + 1)
     model.eval()
     return curve
-
-
-def _logits(model, ids: torch.Tensor, mask: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """(chosen, vocabulary): scores at the chosen positions alone; a third of the work is saved where heads allow it."""
-    head = getattr(model, "cls", None) or getattr(model, "lm_head", None)
-    if head is None:
-        return model(input_ids=ids, attention_mask=mask).logits[chosen]
-    return head(model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state[chosen])
 
 
 def adapt_to_texts(

@@ -21,7 +21,7 @@ from textrec_utils.encoder.space import center, whiten
 from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.finetuning.result import TwoTower
 from textrec_utils.finetuning.train import train_two_tower
-from textrec_utils.hybrids import Given, ZScoreBlend
+from textrec_utils.hybrids import ZScoreBlend
 from textrec_utils.splits import Split
 from textrec_utils.text import Segmenter, user_dictionary
 from textrec_utils.tuning import GRIDS, Tuned, tune
@@ -30,7 +30,7 @@ from textrec_utils.word_vectors import document_vectors, item_vectors, train_wor
 PROFILES = {"quick": "快速", "full": "完整"}
 KINDS = {"non-personal": "不看内容的方法", "behaviour": "协同方法", "text": "文本方法", "both": "文本和行为合起来"}
 NEEDS = {"text": "物品没有文字", "time": "数据没有时间", "tuning": "协同方法没有调参"}  # and what is said without
-FUSION_WEIGHT = 0.3  # the encoder tower's share, chosen on validation splits of movielens-zh (chapter 06, section 6)
+FUSION_WEIGHT = 0.3  # the encoder tower's share, chosen on validation splits of movielens-zh (chapter 06b, section 3)
 READING = {"pooling": "mean", "max_length": 128}  # of the frozen encoder
 WORD2VEC = {n: p.default for n, p in inspect.signature(train_word2vec).parameters.items() if p.default is not p.empty}
 SHARES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]  # of the tower in the hybrid
@@ -195,12 +195,11 @@ def _hybrid(w: Workshop) -> Recommender:
     """
     rivals = [key for key in w.tuned if METHODS[key].kind == "behaviour"]
     rival = max(rivals, key=lambda key: w.tuned[key].table.iloc[0, -1])
-    inner, everyone = w.split.inner(), np.arange(w.split.n_users)
-    parts = [_tower_of_both(w, inner), METHODS[rival].build(w)]
-    scores = [Given(part.name, part.fit(inner).score(everyone)) for part in parts]
+    inner = w.split.inner()
+    parts = [part.fit(inner) for part in (_tower_of_both(w, inner), METHODS[rival].build(w))]
 
     def blend(share: float) -> ZScoreBlend:
-        return ZScoreBlend(scores, (share, 1 - share), fit_parts=False)
+        return ZScoreBlend(parts, (share, 1 - share), fit_parts=False)
 
     share = tune(blend, {"share": SHARES}, w.split, w.tuned[rival].metric).best["share"]
     return ZScoreBlend([_tower_of_both(w), METHODS[rival].build(w)], (share, 1 - share), name="hybrid")

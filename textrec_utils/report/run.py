@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from textrec_utils.core.errors import DataError, TooLittleData
+from textrec_utils.core.errors import DataError, TooLittleData, TooMuchData
 from textrec_utils.datasets.dataset import Dataset
 from textrec_utils.encoder.loading import DEFAULT_MODEL
 from textrec_utils.evaluation.results import Result, evaluate
@@ -105,21 +105,21 @@ class Report:
         return [few] * self.few + found
 
     def tune(self) -> dict[str, Tuned]:
-        """Choose settings on validation; a method for which that is too little data keeps its defaults and says so."""
+        """Choose settings on validation; a method for which the data don't do keeps its defaults and says so."""
         lost: dict[str, list[str]] = {}
         for method in methods_of(self.profile) if self.budget else ():
             if method.grid:
                 try:
                     options = {"budget": self.budget, "seed": self.seed}
                     self.tuned[method.key] = tune(*GRIDS[method.grid], self.split, self.main, **options)
-                except TooLittleData as error:
+                except (TooLittleData, TooMuchData) as error:
                     lost.setdefault(str(error), []).append(method.label)
         for why, labels in lost.items():
             self.cautions.append(f"{self.on}划分上，{'、'.join(labels)}没有调参，用默认设置：{why}")
         return self.tuned
 
     def run(self) -> dict[str, Result]:
-        """Every method by itself: one that finds too little data is told and the others go on.
+        """Every method by itself: one that finds too little data, or too much, is told and the others go on.
 
         Each result holds the whole cost of its vectors and training; what tuning took is in none.
         """
@@ -131,7 +131,7 @@ class Report:
                 continue
             try:
                 made = evaluate(shop.build(method), self.split, self.metrics, name=method.label, key=method.key)
-            except TooLittleData as error:
+            except (TooLittleData, TooMuchData) as error:
                 self.cautions.append(f"{self.on}划分上，“{method.label}”没有跑：{error}")
                 continue
             # Two reports that differ in their encoder must stay apart in one file.
