@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import torch
+from machine import in_turn, row
 
 from textrec_utils.core import measure
 from textrec_utils.core.machine import machine
@@ -46,20 +47,13 @@ def step(rounds: int = 40) -> None:
     run = Run(split, config, read_texts(split, config, "mini-bert-zh", "", "cpu"))
     run._begin()
     plain, operations = products(split.n_items, run.table.shape[1], config.hidden, config.dim, config.users)
-    seconds = {"step": [], "plain": []}
-    for n in range(rounds + 3):
-        for name, call in (("step", run._step), ("plain", plain)):
-            started = time.perf_counter()
-            call()
-            if n >= 3:  # the first ones warm up
-                seconds[name].append(time.perf_counter() - started)
+
+    def one() -> None:
+        run._step()
         run.done += 1
-    own, products_ = (np.median(seconds[name]) for name in ("step", "plain"))
-    ratio = np.median(np.divide(seconds["step"], seconds["plain"]))
-    print(
-        f"head, one step: {own * 1000:.1f} ms, its matrix products alone {products_ * 1000:.1f} ms "
-        f"({operations / products_ / 1e9:.0f} Gflop/s), ratio {ratio:.2f}; {machine()}", flush=True,
-    )  # fmt: skip
+
+    taken = in_turn(rounds, 3, step=one, products=plain)
+    row("head, one step", taken["step"], "≤ 1.5 × products", operations=operations, products=taken["products"])
 
 
 def seeds(steps: int = 300) -> None:

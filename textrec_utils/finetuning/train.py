@@ -100,26 +100,22 @@ def train_two_towers(
     """
     jobs = min(jobs or torch.get_num_threads(), len(configs))
     words = {"desc": "训练", "total": len(configs), "disable": not progress, "file": sys.stdout}
+    found: list[TwoTower | None] = [None] * len(configs)
     with tqdm(**words) as bar:
-        found: list[TwoTower | None] = [None] * len(configs)
-        if options.get("cache", True):
-            for n, config in enumerate(configs):
-                with suppress(NotKept):
-                    found[n] = train_two_tower(split, config, model, progress=False, **options, only_kept=True)
-                    bar.update()
+        for n, config in enumerate(configs):  # this reads the texts, too: else each process would encode them all
+            with suppress(NotKept):
+                found[n] = train_two_tower(split, config, model, progress=False, **options, only_kept=True)
+                bar.update()
         missing = [n for n, tower in enumerate(found) if tower is None]
         if jobs > 1 and len(missing) > 1:
-            # Before, and here: else each process would encode all the texts, and wait for the others.
-            read_texts(split, configs[missing[0]], model, options.get("prefix", ""), options.get("device", "cpu"))
             train = partial(_alone, split, model=model, **options)
             made = side_by_side(train, [(configs[n],) for n in missing], jobs, told=bar.update)
+            for n, tower in zip(missing, made):
+                found[n] = tower
         else:
-            made = []
             for n in missing:
-                made.append(train_two_tower(split, configs[n], model, progress=False, **options))
+                found[n] = train_two_tower(split, configs[n], model, progress=False, **options)
                 bar.update()
-        for n, tower in zip(missing, made):
-            found[n] = tower
     return found
 
 

@@ -7,14 +7,12 @@ from dataclasses import replace
 import pandas as pd
 
 from textrec_utils.datasets.registry import load_dataset
-from textrec_utils.evaluation.results import evaluate
-from textrec_utils.evaluation.statistics import compare
 from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.finetuning.train import train_two_towers
+from textrec_utils.shipped.seeds import rows_of
 from textrec_utils.splits import Split, make_split
 
 SEEDS = range(5)
-METRICS = ("ndcg@10", "recall@10")
 BASE = TwoTowerConfig(features="both", pairs=512)
 BASELINE = "基准：两种都读"
 CHANGES = {
@@ -46,23 +44,10 @@ def split_of(question: str) -> Split:
 
 
 def rows(question: str, change: str, seeds: range = SEEDS) -> pd.DataFrame:
-    """A row a seed: the metrics' means over users, parameters, seconds.
-
-    difference, low, high: NDCG@10 less the baseline's, each user's mean over the seeds paired with the same, and its
-    95% interval over users; the same in each row, 0 for the baseline itself.
-    """
-    split, found, users = split_of(question), [], {}
-    for name in dict.fromkeys([BASELINE, change]):
-        configs = [replace(BASE, **CHANGES[name], seed=seed) for seed in seeds]
-        towers = train_two_towers(split, configs, progress=False)
-        results = [evaluate(tower.recommender(name), split, METRICS) for tower in towers]
-        users[name] = sum(result.users[METRICS[0]] for result in results) / len(results)
-    paired = compare(users[change], users[BASELINE])
-    for tower, result in zip(towers, results):
-        found.append({
-            "question": question, "change": change, "seed": tower.config.seed,
-            **{metric: result.mean(metric) for metric in METRICS},
-            "parameters": tower.trained, "seconds": round(tower.cost.seconds, 1),
-            "difference": paired.difference, "low": paired.low, "high": paired.high,
-        })  # fmt: skip
-    return pd.DataFrame(found)
+    """`rows_of` the change beside the baseline."""
+    split = split_of(question)
+    towers = {
+        name: train_two_towers(split, [replace(BASE, **CHANGES[name], seed=s) for s in seeds], progress=False)
+        for name in dict.fromkeys([BASELINE, change])
+    }
+    return rows_of(split, towers[change], towers[BASELINE], question=question, change=change)
