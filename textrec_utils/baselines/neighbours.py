@@ -23,7 +23,7 @@ class ItemKNN(Recommender):
         self.neighbours, self.shrink = neighbours, shrink
 
     def fit(self, split: Split) -> ItemKNN:
-        x, n = split.train_matrix, split.n_items
+        x, n = split.train_matrix, split.train_matrix.shape[1]
         items, size = x.T.tocsr(), np.sqrt(np.asarray(x.sum(axis=0))).ravel()
         k, step, kept = min(self.neighbours, n), max(16, 2**20 // n), []
         for start in range(0, n, step):  # rows of the items × items matrix, which is the same by columns

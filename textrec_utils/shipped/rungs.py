@@ -1,4 +1,4 @@
-"""How much of the encoder to train: quality, parameters, seconds and memory of each rung, three seeds (chapter 06b)."""
+"""How much of the encoder to train: quality, parameters, seconds and memory of each rung, five seeds (chapter 06b)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textrec_utils.finetuning.train import train_two_tower
 from textrec_utils.shipped.seeds import rows_of
 from textrec_utils.splits import make_split
 
-SEEDS = range(3)
+SEEDS = range(5)
 BASE = TwoTowerConfig(pairs=512, encoder_steps=24, precision="float32")
 RUNGS = {"只训练头": "head", "头＋最后一层": "last_layer", "LoRA": "lora", "整个编码器": "whole"}
 PARTS = [{"rung": rung} for rung in RUNGS.values()]

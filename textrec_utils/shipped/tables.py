@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # name: what it holds, for `textrec list`. The file `textrec_utils/shipped/NAME.py` makes it.
 TABLES = {
     "ablation": "双塔的消融：一次改一处，验证集，五个种子（06b）",
-    "rungs": "编码器训练多少：质量、参数、秒、内存，三个种子（06b）",
+    "rungs": "编码器训练多少：质量、参数、秒、内存，五个种子（06b）",
 }
 
 SPREADS = 1.0  # how many times the seeds' own spread a live value may lie outside of it
