@@ -4,8 +4,8 @@
     python benchmarks/finetuning.py [speed | memory]
 
 speed: same model, same pairs of films, same loss (in-batch softmax over cosines / .05), texts cut at 128 tokens, in
-batches of 32 and of 256 pairs. The more pairs, the more often a popular film comes twice; we encode it once, they each
-time.
+batches of 32, 128 and 256 pairs. The more pairs, the more often a popular film comes twice; we encode it once, they
+each time.
 memory: 4,096 pairs of sentences from the film texts; the loss is compared with one pass over all 8,192 texts at once.
 """
 
@@ -32,7 +32,7 @@ from textrec_utils.losses import in_batch_loss
 from textrec_utils.splits import make_split
 
 TEMPERATURE = 0.05
-BATCHES = {32: (2, 8, 2), 256: (1, 2, 1)}  # pairs: few steps, many steps, rounds
+BATCHES = {32: (2, 8, 2), 128: (1, 3, 1), 256: (1, 2, 1)}  # pairs: few steps, many steps, rounds
 
 
 def per_step(run, batch: int) -> float:

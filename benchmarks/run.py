@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SHORT = {"metrics": ["10000", "5000"], "finetuning": ["speed"]}  # words for those whose defaults take long
+# Words for those whose defaults take long.
+SHORT = {"metrics": ["10000", "5000"], "finetuning": ["speed"], "encoding": ["600"]}
 
 
 def main(*names: str) -> None:

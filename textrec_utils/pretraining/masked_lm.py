@@ -41,7 +41,7 @@ def train_masked_lm(
     if special[tokens.flat.astype(np.int64)].all():
         raise TooLittleData("没有可训练的文本：texts 里没有一个字在分词器的词表里。")
     stage = Stage("mlm", steps, learning_rate, warm_up_steps=max(1, steps // 10))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, fused=True)
     generator = torch.Generator().manual_seed(seed)
     batches: list[np.ndarray] = []
     curve, losses = [], []
