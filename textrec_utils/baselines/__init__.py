@@ -1,4 +1,4 @@
-"""What text must beat: popularity, item-item models, matrix factorisation, TF-IDF, under one contract."""
+"""What language models must beat: popularity, neighbours, linear models, factorisation, words, under one contract."""
 
 from textrec_utils.baselines.base import Recommender
 from textrec_utils.baselines.bm25 import BM25

@@ -33,7 +33,8 @@ def _in_chinese(error: click.UsageError, path: str) -> click.ClickException:
         needed = "名字和值两个词：-p 名字 值" if error.option_name == "-p" else "一个值"
         return CourseError(f"选项 {error.option_name} 后面要有{needed}{usage}")
     if isinstance(error, click.BadParameter) and error.param:
-        return CourseError(f"选项 {error.param.opts[0]} 的值不对：应是不小于0的整数{usage}")
+        wanted = "应是不小于0的整数" if isinstance(error.param.type, click.IntRange) else error.message
+        return CourseError(f"选项 {error.param.opts[0]} 的值不对：{wanted}{usage}")
     extra = re.match(r"Got unexpected extra arguments? \((.*)\)", error.message)
     return CourseError(f"多出了 {extra[1]}{usage}") if extra else error
 

@@ -92,8 +92,10 @@ def train_two_towers(
     split: Split, configs: Sequence[TwoTowerConfig], model: str = DEFAULT_MODEL, *, jobs: int | None = None,
     progress: bool = True, **options,
 ) -> list[TwoTower]:  # fmt: skip
-    """Several trainings, e.g. one a seed, side by side: quicker than one after the other, each with all threads.
+    """Several trainings, e.g. one a seed, side by side.
 
+    On two quiet cores that takes about as long as one after the other, each with all threads (five short ones: 6 × as
+    long as one, `benchmarks/head.py seeds`); beside other work, where threads wait for each other, much less.
     One process and one thread a training, up to `jobs` at once (by default as many as torch has threads: with one, all
     stays in this process). What the store has isn't trained again. options: those of `train_two_tower` that can be
     pickled (`judge_on` can, what is written in a notebook can't).

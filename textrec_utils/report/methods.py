@@ -1,4 +1,4 @@
-"""The methods of the report, one entry each: what is added here appears in tables, figures and `textrec list`."""
+"""The methods of the report, one entry each: what is added here appears in tables, figures and `textrec report -h`."""
 
 from __future__ import annotations
 
