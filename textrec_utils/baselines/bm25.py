@@ -9,9 +9,8 @@ import numpy as np
 from scipy import sparse
 
 from textrec_utils.baselines.base import Recommender
-from textrec_utils.baselines.content import history_weights
+from textrec_utils.baselines.content import counted, history_weights
 from textrec_utils.core.cost import Cost
-from textrec_utils.core.errors import TooLittleData
 from textrec_utils.splits import Split
 
 
@@ -38,12 +37,7 @@ class BM25(Recommender):
 
         self.k1, self.b, self.cost = k1, b, cost or Cost()
         how = {"analyzer": "char", "ngram_range": (1, 2)} if segment is None else {"analyzer": segment}
-        try:
-            count = CountVectorizer(dtype=np.float32, **how).fit_transform(texts).tocsr()
-        except ValueError as error:
-            if "empty vocabulary" not in str(error):
-                raise
-            raise TooLittleData("全部文字里没有一个词，算不出 BM25；请检查 text 一栏。") from None
+        count = counted(CountVectorizer(**how), texts, self.name)
         length, n = np.asarray(count.sum(axis=1)).ravel(), count.shape[0]
         there = np.bincount(count.indices, minlength=count.shape[1])
         idf = np.log1p((n - there + 0.5) / (there + 0.5)).astype(np.float32)

@@ -102,9 +102,14 @@ def tfidf_vectors(texts, segment=None, *, min_df: int = 1) -> sparse.csr_matrix:
         vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), min_df=min_df, sublinear_tf=True)
     else:
         vectorizer = TfidfVectorizer(analyzer=segment, min_df=min_df, sublinear_tf=True)
+    return counted(vectorizer, texts, "TF-IDF")
+
+
+def counted(vectorizer, texts, name: str) -> sparse.csr_matrix:
+    """(texts, terms) float32 by a vectorizer of scikit-learn. Without a term TooLittleData, with `name` in it."""
     try:
         return vectorizer.fit_transform(texts).astype(np.float32).tocsr()
     except ValueError as error:
         if "empty vocabulary" not in str(error):
             raise
-        raise TooLittleData("全部文字里没有一个词，算不出 TF-IDF；请检查 text 一栏。") from None
+        raise TooLittleData(f"全部文字里没有一个词，算不出 {name}；请检查 text 一栏。") from None

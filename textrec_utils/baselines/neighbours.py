@@ -13,6 +13,19 @@ from textrec_utils.splits import Split
 CELLS = 2**22  # of a matrix with a row a user or item, handled at once
 
 
+def _cosines(together: np.ndarray, sizes: np.ndarray, others: np.ndarray, shrink: float) -> np.ndarray:
+    """together: (rows, columns) counts, turned in place into together / (sizes othersᵀ + shrink)."""
+    together /= np.maximum(np.outer(sizes, others) + shrink, 1e-9)
+    return together
+
+
+def _largest(weights: np.ndarray, k: int) -> sparse.csr_matrix:
+    """Each row's k largest; the others are set to 0 in place. Ties with the k-th stay."""
+    last = weights.shape[1] - min(k, weights.shape[1])
+    weights[weights < np.partition(weights, last, axis=1)[:, last, None]] = 0
+    return sparse.csr_matrix(weights)
+
+
 class _ItemWeights(Recommender):
     """score = X W: W (items × items) keeps, in each column, the `neighbours` largest weights."""
 
@@ -22,12 +35,11 @@ class _ItemWeights(Recommender):
     def _keep(self, train: sparse.csr_matrix, rows) -> Self:
         """rows: (start, end) -> dense rows of Wᵀ, of which each keeps its largest."""
         n, kept = train.shape[1], []
-        k, step = min(self.neighbours, n), max(16, CELLS // 4 // n)
+        step = max(16, CELLS // 4 // n)
         for start in range(0, n, step):
             weights = rows(start, min(start + step, n))
             np.fill_diagonal(weights[:, start:], 0)
-            weights[weights < np.partition(weights, n - k, axis=1)[:, n - k, None]] = 0
-            kept.append(sparse.csr_matrix(weights))
+            kept.append(_largest(weights, self.neighbours))
         self._train, self._similarity = train, sparse.vstack(kept).T.tocsr()
         return self
 
@@ -52,9 +64,7 @@ class ItemKNN(_ItemWeights):
         items, size = x.T.tocsr(), np.sqrt(np.asarray(x.sum(axis=0))).ravel()
 
         def similar(start: int, end: int) -> np.ndarray:
-            together = (items[start:end] @ x).toarray()
-            together /= np.maximum(np.outer(size[start:end], size) + self.shrink, 1e-9)
-            return together
+            return _cosines((items[start:end] @ x).toarray(), size[start:end], size, self.shrink)
 
         return self._keep(x, similar)
 
@@ -107,12 +117,9 @@ class UserKNN(Recommender):
     def score(self, users: np.ndarray) -> np.ndarray:
         x, users, found = self._train, np.asarray(users), []
         size, n = np.sqrt(np.asarray(x.sum(axis=1))).ravel(), x.shape[0]
-        k, everyone = min(self.neighbours, n), x.T.tocsr()
-        step = max(16, CELLS // n)
+        everyone, step = x.T.tocsr(), max(16, CELLS // n)
         for part in (users[start : start + step] for start in range(0, len(users), step)):
-            alike = (x[part] @ everyone).toarray()
-            alike /= np.maximum(np.outer(size[part], size) + self.shrink, 1e-9)
+            alike = _cosines((x[part] @ everyone).toarray(), size[part], size, self.shrink)
             alike[np.arange(len(part)), part] = 0
-            alike[alike < np.partition(alike, n - k, axis=1)[:, n - k, None]] = 0
-            found.append((sparse.csr_matrix(alike) @ x).toarray())
+            found.append((_largest(alike, self.neighbours) @ x).toarray())
         return np.concatenate(found) if found else np.zeros((0, x.shape[1]), dtype=np.float32)
