@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from textrec_utils.core.escape import in_markdown
+from textrec_utils.evaluation.results import Result
 from textrec_utils.evaluation.statistics import FEW_USERS, compare
 from textrec_utils.report.comparisons import Rivalry, Sides
 from textrec_utils.report.groups import Grouping
@@ -21,7 +22,19 @@ def who_wins(report: Report) -> str:
     return (
         f"{winner.method}（{KINDS[METHODS[winner.key].kind]}），{report.main}为{winner.mean(report.main):.4f}，{ahead}。"
         f"共{len(report.results)}个方法，{report.users:,}位用户，在{report.candidates:,}件候选里全量排序"
+        + _by_the_other_metric(report, winner)
     )
+
+
+def _by_the_other_metric(report: Report, winner: Result) -> str:
+    """Said where the second metric of the board would name another winner."""
+    other = report.metrics[1]
+    first = max(report.results.values(), key=lambda r: r.mean(other))
+    if first is winner:
+        return f"；按{other}，第一名还是它"
+    test = compare(first.users[other], winner.users[other], seed=report.seed)
+    word = "显著领先它" if test.significant else "和它分不出高下"
+    return f"；换成{other}，第一名是{first.method}（{first.mean(other):.4f}对{winner.mean(other):.4f}，{word}）"
 
 
 def versus(against: Rivalry, metric: str) -> str:
