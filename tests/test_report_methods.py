@@ -57,9 +57,8 @@ def test_the_full_profile_runs_on_own_data(own_folder, protocol, monkeypatch):
     monkeypatch.setattr("textrec_utils.report.run.evaluate", judged)
     split = make_split(load_dataset(own_folder), protocol)
     report = made(split, "full", budget=2)
-    assert {key: len(found.table) for key, found in report.tuned.items()} == {
-        m.key: 2 for m in METHODS.values() if m.grid
-    }
+    assert set(report.tuned) == {m.key for m in METHODS.values() if m.grid}
+    assert all(len(found.table) >= 2 for found in report.tuned.values())
     assert list(report.results) == [m.key for m in methods_of("full")]
     for key, result in report.results.items():
         assert result.key == key and result.method == METHODS[key].label and result.cost.seconds > 0
@@ -92,7 +91,7 @@ def test_a_method_is_added_in_one_place(registry, taste):
     assert sides.text.key == "oracle" and "最好的文本方法是先知" in introduction(report, sides, {})
     legend = [text.get_text() for text in cost_figure(report, sides).get_legend().get_texts()]
     assert legend == ["不看内容", "协同", "TF-IDF", "先知一族", "人群一族"]
-    assert who_wins(report).startswith("先知（文本方法），recall@5为1.0000，显著领先第二名")
+    assert who_wins(report).startswith("先知（文本方法），ndcg@5为1.0000，显著领先第二名")
     plt.close("all")
 
 

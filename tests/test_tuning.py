@@ -51,9 +51,8 @@ def test_an_edge_widens_the_grid(leave_last_out):
     assert low.table["neighbours"].map(type).eq(int).all() or low.table["neighbours"].dtype.kind == "i"
 
 
-def test_what_is_still_at_an_edge_is_told(leave_last_out, monkeypatch):
-    monkeypatch.setattr(tuning, "WIDENED", 0)
-    tuned = tune(EASE, {"regularization": [1.0, 5.0]}, leave_last_out, validations=1)
+def test_what_is_still_at_an_edge_is_told(leave_last_out):
+    tuned = tune(EASE, {"regularization": [1.0, 5.0]}, leave_last_out, validations=1, widen=0)
     assert tuned.best == {"regularization": 5.0} and tuned.edge == ("regularization",)
 
 

@@ -56,13 +56,13 @@ def settings_of(grid: Mapping[str, Sequence], budget: int, seed: int = 0) -> lis
 
 def tune(
     build: Callable[..., Recommender], grid: Mapping[str, Sequence], split: Split, metric: str = "ndcg@10", *,
-    budget: int = 12, seed: int = 0, validations: int = VALIDATIONS,
+    budget: int = 12, seed: int = 0, validations: int = VALIDATIONS, widen: int = WIDENED,
 ) -> Tuned:  # fmt: skip
     """Choose settings by their mean over `split.inners(validations)`; the test stays unseen.
 
     build: called with one setting as keywords. Tried are its defaults and `budget` settings of the grid; of a method in
     QUICK, where the data are small, the whole grid. Where the best value of a number lies at an end of its list, the
-    list grows at that end, by the step before it, up to WIDENED times. A tie goes to the setting that was tried first.
+    list grows at that end, by the step before it, up to `widen` times (0 for shares, which end at 1). A tie goes to the setting that was tried first.
     What a class of the package was tuned to is kept in the store.
     """
     every = len(list(product(*grid.values())))
@@ -70,16 +70,13 @@ def tune(
         budget = max(budget, every)
 
     def search() -> dict[str, np.ndarray]:
-        return {
-            "json": np.frombuffer(
-                json.dumps(_search(build, grid, split, metric, budget, seed, validations)).encode(), np.uint8
-            )
-        }
+        tried = _search(build, grid, split, metric, budget, seed, validations, widen)
+        return {"json": np.frombuffer(json.dumps(tried).encode(), np.uint8)}
 
     if isinstance(build, type) and build.__module__.startswith("textrec_utils."):
         depends = {
             "数据": split.fingerprint, "方法": f"{build.__module__}.{build.__qualname__}", "网格": dict(grid),
-            "指标": metric, "预算": budget, "种子": seed, "验证": validations,
+            "指标": metric, "预算": budget, "种子": seed, "验证": validations, "加宽": widen,
         }  # fmt: skip
         made = cached_arrays("tuned", depends, search)
     else:
@@ -109,7 +106,7 @@ def _small(split: Split) -> bool:
     return split.n_items <= 5_000 and split.n_users <= 10_000
 
 
-def _search(build, grid, split, metric, budget, seed, validations) -> list:
+def _search(build, grid, split, metric, budget, seed, validations, widen) -> list:
     """[[setting, [value on each inner split]], …] in the order in which they were tried."""
     inners, tried = split.inners(validations), []
 
@@ -120,7 +117,7 @@ def _search(build, grid, split, metric, budget, seed, validations) -> list:
     defaults = _defaults(build, grid)
     for setting in ([defaults] if defaults else []) + settings_of(grid, budget, seed):
         attempt(setting)
-    for _ in range(WIDENED):
+    for _ in range(widen):
         best = _best(tried)
         further = [best | {name: value} for name, value in _beyond(best, tried).items()]
         if not further:

@@ -226,7 +226,8 @@ def _hybrid(w: Workshop) -> Recommender:
         return ZScoreBlend(parts, (share, 1 - share), fit_parts=False)
 
     # The parts were fitted on the first inner split, so that one alone can judge them.
-    share = tune(blend, {"share": SHARES}, w.split, w.tuned[rival].metric, validations=1).best["share"]
+    how = {"budget": len(SHARES), "validations": 1, "widen": 0}
+    share = tune(blend, {"share": SHARES}, w.split, w.tuned[rival].metric, **how).best["share"]
     return ZScoreBlend([_tower_of_both(w), METHODS[rival].build(w)], (share, 1 - share), name="hybrid")
 
 
