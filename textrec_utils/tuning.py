@@ -62,8 +62,8 @@ def tune(
 
     build: called with one setting as keywords. Tried are its defaults and `budget` settings of the grid; of a method in
     QUICK, where the data are small, the whole grid. Where the best value of a number lies at an end of its list, the
-    list grows at that end, by the step before it, up to `widen` times (0 for shares, which end at 1). A tie goes to the setting that was tried first.
-    What a class of the package was tuned to is kept in the store.
+    list grows at that end, by the step before it, up to `widen` times (0 for shares, which end at 1). A tie goes
+    to the setting that was tried first. What a class of the package was tuned to is kept in the store.
     """
     every = len(list(product(*grid.values())))
     if build in QUICK and _small(split):
