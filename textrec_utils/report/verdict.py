@@ -18,7 +18,8 @@ def who_wins(report: Report) -> str:
     winner, second = sorted(report.results.values(), key=lambda r: -r.mean(report.main))[:2]
     lead = compare(winner.users[report.main], second.users[report.main], seed=report.seed)
     ahead = f"第二名{second.method}（{second.mean(report.main):.4f}）"
-    ahead = f"显著领先{ahead}" if lead.significant else f"和{ahead}分不出高下，名次可能互换"
+    level = f"和{ahead}分不出高下，名次可能互换（这些用户看得出的最小差别约{lead.visible:.4f}）"
+    ahead = f"显著领先{ahead}" if lead.significant else level
     return (
         f"{winner.method}（{KINDS[METHODS[winner.key].kind]}），{report.main}为{winner.mean(report.main):.4f}，{ahead}。"
         f"共{len(report.results)}个方法，{report.users:,}位用户，在{report.candidates:,}件候选里全量排序"
@@ -42,7 +43,7 @@ def versus(against: Rivalry, metric: str) -> str:
     test, name = against.test, against.rival.method
     detail = f"差{test.difference:+.4f}，95%区间[{test.low:+.4f}, {test.high:+.4f}]，校正后{p_equals(against.p)}"
     if against.p >= 0.05:
-        return f"和{name}分不出高下（{detail}）"
+        return f"和{name}分不出高下（{detail}，看得出的最小差别约{test.visible:.4f}）"
     base = against.rival.mean(metric)
     relative = f"{abs(test.difference) / base:.0%}" if base > 0 else ""
     return f"比{name}{'高' if test.difference > 0 else '低'}{relative}，差异显著（{detail}）"
