@@ -233,6 +233,7 @@ def test_tuning_one_method_in_vain_leaves_the_others_their_settings(taste, monke
     def mistake(*values, **settings):
         raise DataError("a mistake in the data")
 
+    monkeypatch.setattr("textrec_utils.tuning.torch.get_num_threads", lambda: 1)  # another process sees no patch
     monkeypatch.setitem(methods.GRIDS, "itemknn", (too_few, methods.GRIDS["itemknn"][1]))
     report = Report(taste, "quick", k=5, budget=1)
     assert list(report.tune()) == ["ease"]
@@ -242,9 +243,12 @@ def test_tuning_one_method_in_vain_leaves_the_others_their_settings(taste, monke
         Report(taste, "quick", k=5, budget=1).tune()
 
 
-def test_the_split_is_the_datasets_own_choice_and_one_user_is_refused(own_folder):
+def test_the_split_is_the_datasets_own_choice_and_one_user_is_refused(own_folder, monkeypatch):
     data = load_dataset(own_folder)
     assert open_split(data).protocol == "leave_last_out" and open_split(data, "random").protocol == "random"
+    with monkeypatch.context() as enough:  # what does not leak, where enough users are left to judge by
+        enough.setattr("textrec_utils.report.run.ENOUGH", 1)
+        assert open_split(data).protocol == "temporal" and open_split(data, "leave_last_out").protocol != "temporal"
     assert open_split(replace(data, default_protocol="temporal")).protocol == "temporal"
     assert open_split(replace(data, name="caixin")).protocol == "leave_last_out"  # a name decides nothing
     assert open_split(replace(data, has_time=False)).protocol == "random"

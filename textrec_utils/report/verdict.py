@@ -122,7 +122,8 @@ def in_words(
         points |= cost | {"哪里失败": where_it_fails(sides, found)}
         if cold and not cold.few:
             points["新物品"] = among_new_items(cold)
-    lines = [f"**{name}**：{sentence}" for name, sentence in points.items()]
+    first, *others = [f"**{name}**：{sentence}" for name, sentence in points.items()]
+    # Right under the winner: what the split lets a method know that it could not know in life.
+    lines = [first, f"**协议**：{report.protocol}，{report.split.leaks}", *others]
     lines += [f"**当心**：{in_markdown(c)}" for c in report.cautions + (cold.cautions if cold else [])]
-    lines.append(f"**协议**：{report.protocol}，{report.split.leaks}")
     return "\n".join(f"- {line.rstrip('。')}。" for line in lines)
