@@ -46,9 +46,9 @@ def open_split(dataset: Dataset, protocol: str = "auto", *, min_value: float | N
     """The split that a report stands on.
 
     protocol: one of `splits.PROTOCOLS`, or auto: what the dataset says of itself, but by time wherever that leaves
-    ENOUGH test users with a history, since leaving out each user's last like leaks across users. min_value: an interaction of at
-    least this value is a like; None: the dataset's own threshold. Raises DataError where the data don't allow the
-    protocol, or leave a single user to judge by.
+    ENOUGH test users with a history, since leaving out each user's last like leaks across users. min_value: an
+    interaction of at least this value is a like; None: the dataset's own threshold. Raises DataError where the data
+    don't allow the protocol, or leave a single user to judge by.
     """
     split, own = None, dataset.default_protocol
     if protocol == "auto" and own == "leave_last_out":
