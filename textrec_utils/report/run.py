@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from textrec_utils.evaluation.tables import leaderboard
 from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.report.methods import KINDS, METHODS, Workshop, methods_of
 from textrec_utils.splits import Split, make_split
-from textrec_utils.tuning import GRIDS, Tuned, tune
+from textrec_utils.tuning import GRIDS, Tuned, tune, tune_all
 
 SPLIT_NAMES = {"leave_last_out": "留最后一条", "temporal": "按时间", "cold_items": "新物品", "random": "随机"}
-METRICS = ("recall", "ndcg", "precision", "map", "mrr", "hit")  # the first decides
+ENOUGH = 200  # test users, for the split by time to be taken
+METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit")  # the first decides
 
 
 def threshold(asked: str | float, own: float | None = None) -> float | None:
@@ -43,12 +45,17 @@ def threshold(asked: str | float, own: float | None = None) -> float | None:
 def open_split(dataset: Dataset, protocol: str = "auto", *, min_value: float | None = None, seed: int = 0) -> Split:
     """The split that a report stands on.
 
-    protocol: one of `splits.PROTOCOLS`, or auto: what the dataset says of itself. min_value: an interaction of at
-    least this value is a like; None: the dataset's own threshold. Raises DataError where the data don't allow the
-    protocol, or leave a single user to judge by.
+    protocol: one of `splits.PROTOCOLS`, or auto: what the dataset says of itself, but by time wherever that leaves
+    ENOUGH test users with a history, since leaving out each user's last like leaks across users. min_value: an
+    interaction of at least this value is a like; None: the dataset's own threshold. Raises DataError where the data
+    don't allow the protocol, or leave a single user to judge by.
     """
-    protocol = dataset.default_protocol if protocol == "auto" else protocol
-    split = make_split(dataset, protocol, min_value=min_value, seed=seed)
+    split, own = None, dataset.default_protocol
+    if protocol == "auto" and own == "leave_last_out":
+        with suppress(TooLittleData):
+            split = make_split(dataset, "temporal", min_value=min_value, seed=seed)
+    if split is None or len(split.test_users) < ENOUGH:
+        split = make_split(dataset, own if protocol == "auto" else protocol, min_value=min_value, seed=seed)
     if len(split.test_users) < 2:
         raise DataError(
             f"{dataset.name} 只有 1 位能评测的用户，一个人的口味分不出方法的高下；请换一份用户更多的数据，"
@@ -107,10 +114,14 @@ class Report:
     def tune(self) -> dict[str, Tuned]:
         """Choose settings on validation; a method for which the data don't do keeps its defaults and says so."""
         lost: dict[str, list[str]] = {}
-        for method in methods_of(self.profile) if self.budget else ():
-            if method.grid:
+        options = {"budget": self.budget, "seed": self.seed}
+        grids = [method for method in methods_of(self.profile) if method.grid and self.budget]
+        try:
+            made = tune_all([method.grid for method in grids], self.split, self.main, **options)
+            self.tuned |= {method.key: made[method.grid] for method in grids}
+        except (TooLittleData, TooMuchData):  # of one of them, at least: each by itself, then
+            for method in grids:
                 try:
-                    options = {"budget": self.budget, "seed": self.seed}
                     self.tuned[method.key] = tune(*GRIDS[method.grid], self.split, self.main, **options)
                 except (TooLittleData, TooMuchData) as error:
                     lost.setdefault(str(error), []).append(method.label)
