@@ -287,8 +287,8 @@ def save_then_die(self):
 Run.save = save_then_die
 split = make_split(load_dataset(sys.argv[2]), "leave_last_out", min_value=3)
 config = finetuning.TwoTowerConfig(
-    rung="last_layer", loss="in_batch", hard_negatives=2, steps=8, encoder_steps=6, pairs=16, items=40, hidden=32, dim=16,
-    max_length=16,
+    rung="last_layer", loss="in_batch", hard_negatives=2, steps=8, encoder_steps=6, pairs=16, items=40, hidden=32,
+    dim=16, max_length=16,
 )
 tower = finetuning.train_two_tower(split, config, checkpoint_seconds=0, progress=False)
 print(tower.item_vectors.tobytes().hex()[:4000], tower.curve.tobytes().hex())
