@@ -9,12 +9,16 @@ import pytest
 
 from textrec_utils.baselines import (
     ALS,
+    BM25,
     BPR,
     EASE,
+    EASEWithText,
     HistoryMean,
     ItemKNN,
     Popularity,
     Random,
+    RP3Beta,
+    UserKNN,
     ease,
     history_weights,
     tfidf_vectors,
@@ -56,6 +60,50 @@ def test_itemknn_keeps_the_nearest(leave_last_out):
     assert np.median(kept) == 5
 
 
+def test_userknn_by_hand(tiny):
+    """b shares one of its two with a, c and e, who have one each: 1 / √2; a and e are alike."""
+    r = 0.707107
+    scores = UserKNN(neighbours=5).fit(tiny).score(np.arange(5))
+    expected = [[1 + r, r, 0, 0], [2 * r, r, 0, 0], [r, r, 0, 0], [0, 0, 0, 0], [1 + r, r, 0, 0]]
+    assert scores == pytest.approx(np.array(expected), abs=1e-5)
+    nearest = UserKNN(neighbours=1).fit(tiny).score(np.array([0, 2]))
+    assert nearest == pytest.approx(np.array([[1, 0, 0, 0], [r, r, 0, 0]]), abs=1e-5)
+    shrunk = UserKNN(neighbours=5, shrink=1.0).fit(tiny).score(np.array([2]))
+    assert shrunk[0, 0] == pytest.approx(1 / (2**0.5 + 1), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "x_to_y", "y_to_x"),
+    [({"alpha": 1.0, "beta": 1.0}, 1 / 3 / 2 / 2, 1 / 2 / 2 / 3), ({"alpha": 2.0, "beta": 0.0}, 1 / 36, 1 / 16)],
+)
+def test_rp3beta_by_hand(tiny, settings, x_to_y, y_to_x):
+    """The one walk between x and y is b's: 1 of 3 who like x, then 1 of b's 2; damped by the likes of its end."""
+    scores = RP3Beta(neighbours=4, **settings).fit(tiny).score(np.arange(5))
+    expected = [[0, x_to_y, 0, 0], [y_to_x, x_to_y, 0, 0], [y_to_x, 0, 0, 0], [0, 0, 0, 0], [0, x_to_y, 0, 0]]
+    assert scores == pytest.approx(np.array(expected), abs=1e-6)
+
+
+def test_bm25_is_its_formula(tiny):
+    texts = [["红", "苹果"], ["红", "苹果", "汁", "汁"], ["蓝", "天"], ["蓝", "天", "白", "云"]]
+    k1, b, mean = 1.5, 0.6, 3.0
+
+    def search(query, document):
+        total = 0.0
+        for term in set(query):
+            n, f = sum(term in text for text in texts), document.count(term)
+            idf = np.log(1 + (4 - n + 0.5) / (n + 0.5))
+            total += idf * f * (k1 + 1) / (f + k1 * (1 - b + b * len(document) / mean))
+        return total
+
+    scores = BM25(texts, list, k1=k1, b=b).fit(tiny).score(np.arange(5))
+    for user, history in enumerate(tiny.histories):
+        for item, document in enumerate(texts):
+            wanted = np.mean([search(texts[i], document) for i in history])
+            assert scores[user, item] == pytest.approx(wanted, abs=1e-5)
+    with pytest.raises(TooLittleData, match="BM25"):
+        BM25([[], []], list)
+
+
 def test_ease_solves_its_problem(leave_last_out):
     """The closed form minimises ||X − XB||² + λ||B||² with diag(B) = 0: its gradient off the diagonal vanishes."""
     model = EASE(100.0).fit(leave_last_out)
@@ -65,6 +113,19 @@ def test_ease_solves_its_problem(leave_last_out):
     gradient = gram @ weights - gram + 100.0 * weights
     np.fill_diagonal(gradient, 0)
     assert np.abs(gradient).max() < 0.02 and (np.diag(weights) == 0).all()
+
+
+def test_ease_with_text_is_ease_over_more_rows(tiny):
+    texts = list(tiny.dataset.items["text"])
+    for vectors in (tfidf_vectors(texts), tfidf_vectors(texts)[:, :3].toarray()):
+        model = EASEWithText(vectors, regularization=2.0, weight=30.0).fit(tiny)
+        x, v = tiny.train_matrix, vectors.toarray() if hasattr(vectors, "toarray") else vectors
+        inverse = np.linalg.inv((x.T @ x).toarray().astype(float) + 30.0 * v @ v.T + 2.0 * np.eye(len(texts)))
+        wanted = -inverse / np.diag(inverse)
+        np.fill_diagonal(wanted, 0)
+        assert np.abs(model._weights - wanted).max() < 1e-5
+    alone = EASEWithText(vectors, regularization=2.0, weight=0.0).fit(tiny)
+    assert np.array_equal(alone._weights, EASE(2.0).fit(tiny)._weights)
 
 
 def test_ease_that_will_not_fit_is_refused_with_the_bytes(tiny, monkeypatch):

@@ -15,7 +15,21 @@ import pandas as pd
 import pytest
 
 import textrec_utils
-from textrec_utils.baselines import ALS, BPR, EASE, HistoryMean, ItemKNN, Popularity, Random, Recommender, tfidf_vectors
+from textrec_utils.baselines import (
+    ALS,
+    BM25,
+    BPR,
+    EASE,
+    EASEWithText,
+    HistoryMean,
+    ItemKNN,
+    Popularity,
+    Random,
+    Recommender,
+    RP3Beta,
+    UserKNN,
+    tfidf_vectors,
+)
 from textrec_utils.baselines.factors import Factors
 from textrec_utils.core import Cost
 from textrec_utils.core.errors import DataError
@@ -105,6 +119,12 @@ CASES: dict[str, Case] = {
     "随机": Case(lambda split, **s: Random(**s or {"seed": 3}), learns=False, by_chance=True),
     "热门": Case(lambda split, **s: Popularity(**s), learns=False),
     "ItemKNN": Case(lambda split, **s: ItemKNN(**s or {"neighbours": 12, "shrink": 1.0})),
+    "RP3β": Case(lambda split, **s: RP3Beta(**s or {"neighbours": 12})),
+    "UserKNN": Case(lambda split, **s: UserKNN(**s or {"neighbours": 12, "shrink": 1.0})),
+    "BM25": Case(lambda split, **s: BM25(TEXTS, **s)),
+    "EASE＋文字": Case(
+        lambda split, **s: EASEWithText(tfidf_vectors(TEXTS), **s or {"regularization": 100.0, "weight": 10.0})
+    ),
     "EASE": Case(lambda split, **s: EASE(**s or {"regularization": 10.0})),
     "ALS": Case(lambda split, **s: ALS(**s or {"factors": 4, "iterations": 5, "seed": 1})),
     "BPR": Case(
@@ -122,7 +142,15 @@ CASES: dict[str, Case] = {
 
 
 # Names that a shell and `-k` take; the cases' keys are the recommenders' own names.
-IDS = {"随机": "Random", "热门": "Popularity", "TF-IDF dense": "TF-IDF-dense", "双塔": "UserTower", "两段": "TwoStage"}
+IDS = {
+    "RP3β": "RP3Beta",
+    "EASE＋文字": "EASEWithText",
+    "随机": "Random",
+    "热门": "Popularity",
+    "TF-IDF dense": "TF-IDF-dense",
+    "双塔": "UserTower",
+    "两段": "TwoStage",
+}
 
 
 @pytest.fixture(params=CASES, ids=lambda name: IDS.get(name, name), scope="module")

@@ -1,13 +1,14 @@
 """What text must beat: popularity, item-item models, matrix factorisation, TF-IDF, under one contract."""
 
 from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.bm25 import BM25
 from textrec_utils.baselines.content import HistoryMean, history_weights, tfidf_vectors, unit_rows
-from textrec_utils.baselines.ease import EASE
+from textrec_utils.baselines.ease import EASE, EASEWithText
 from textrec_utils.baselines.factors import ALS, BPR
-from textrec_utils.baselines.neighbours import ItemKNN
+from textrec_utils.baselines.neighbours import ItemKNN, RP3Beta, UserKNN
 from textrec_utils.baselines.simple import Popularity, Random
 
 __all__ = [
-    "ALS", "BPR", "EASE", "HistoryMean", "ItemKNN", "Popularity", "Random", "Recommender", "history_weights",
-    "tfidf_vectors", "unit_rows",
+    "ALS", "BM25", "BPR", "EASE", "EASEWithText", "HistoryMean", "ItemKNN", "Popularity", "RP3Beta", "Random",
+    "Recommender", "UserKNN", "history_weights", "tfidf_vectors", "unit_rows",
 ]  # fmt: skip

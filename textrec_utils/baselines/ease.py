@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import psutil
+from scipy import sparse
 
 from textrec_utils.baselines.base import Recommender
+from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import DataError, TooMuchData
 from textrec_utils.splits import Split
 
@@ -39,6 +41,7 @@ class EASE(Recommender):
         matrix, items = np.empty((n, n), dtype=np.float32), x.T.tocsr()
         for start in range(0, n, ROWS):
             (items[start : start + ROWS] @ x).toarray(out=matrix[start : start + ROWS])
+        self._add_side(matrix)
         matrix[np.diag_indices(n)] += self.regularization
         # LAPACK reads columns first: its lower triangle is our upper one. Both work in place.
         factor, wrong = spotrf(matrix.T, lower=1, overwrite_a=1)
@@ -57,5 +60,32 @@ class EASE(Recommender):
         self._train, self._weights = x, matrix
         return self
 
+    def _add_side(self, gram: np.ndarray) -> None:
+        """Add to XᵀX, (items, items), in place, what else is known of the items."""
+
     def score(self, users: np.ndarray) -> np.ndarray:
         return self._train[users] @ self._weights
+
+
+class EASEWithText(EASE):
+    """EASE that also explains each item by items with like texts (Jeunen et al. 2020, "Closed-form models with side
+    information"): every dimension of `vectors` is one more row of X, weighing `weight`.
+
+    P = (XᵀX + weight VVᵀ + λI)⁻¹ with V (items, dim): rows of length 1, dense or sparse. New items have their weights
+    from the text alone. cost: what the vectors took.
+    """
+
+    name = "EASE＋文字"
+    needs = frozenset({"text"})
+    cold_items = True
+    SETTINGS = ("regularization", "weight")
+
+    def __init__(self, vectors, *, regularization: float = 100.0, weight: float = 50.0, cost: Cost | None = None):
+        super().__init__(regularization)
+        self._vectors, self.weight, self.cost = vectors, weight, cost or Cost()
+
+    def _add_side(self, gram: np.ndarray) -> None:
+        other = self._vectors.T.tocsr() if sparse.issparse(self._vectors) else self._vectors.T
+        for start in range(0, len(gram), ROWS):
+            alike = self._vectors[start : start + ROWS] @ other
+            gram[start : start + ROWS] += self.weight * (alike.toarray() if sparse.issparse(alike) else alike)

@@ -1,6 +1,8 @@
-"""Item-item neighbourhoods."""
+"""Neighbourhoods: of items by their users, of users by their items, and by a walk through both."""
 
 from __future__ import annotations
+
+from typing import Self
 
 import numpy as np
 from scipy import sparse
@@ -8,8 +10,32 @@ from scipy import sparse
 from textrec_utils.baselines.base import Recommender
 from textrec_utils.splits import Split
 
+CELLS = 2**22  # of a matrix with a row a user or item, handled at once
 
-class ItemKNN(Recommender):
+
+class _ItemWeights(Recommender):
+    """score = X W: W (items × items) keeps, in each column, the `neighbours` largest weights."""
+
+    FITTED = ("_train", "_similarity")
+    neighbours: int
+
+    def _keep(self, train: sparse.csr_matrix, rows) -> Self:
+        """rows: (start, end) -> dense rows of Wᵀ, of which each keeps its largest."""
+        n, kept = train.shape[1], []
+        k, step = min(self.neighbours, n), max(16, CELLS // 4 // n)
+        for start in range(0, n, step):
+            weights = rows(start, min(start + step, n))
+            np.fill_diagonal(weights[:, start:], 0)
+            weights[weights < np.partition(weights, n - k, axis=1)[:, n - k, None]] = 0
+            kept.append(sparse.csr_matrix(weights))
+        self._train, self._similarity = train, sparse.vstack(kept).T.tocsr()
+        return self
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        return (self._train[users] @ self._similarity).toarray()
+
+
+class ItemKNN(_ItemWeights):
     """Item-item cosine on co-likes, the `neighbours` nearest kept (Sarwar et al. 2001).
 
     similarity(i, j) = |U_i ∩ U_j| / (sqrt(|U_i| |U_j|) + shrink), score(u, j) = Σ_{i in history} similarity(i, j)
@@ -17,23 +43,76 @@ class ItemKNN(Recommender):
 
     name = "ItemKNN"
     SETTINGS = ("neighbours", "shrink")
-    FITTED = ("_train", "_similarity")
 
     def __init__(self, neighbours: int = 50, shrink: float = 0.0):
         self.neighbours, self.shrink = neighbours, shrink
 
-    def fit(self, split: Split) -> ItemKNN:
-        x, n = split.train_matrix, split.train_matrix.shape[1]
+    def fit(self, split: Split) -> Self:
+        x = split.train_matrix
         items, size = x.T.tocsr(), np.sqrt(np.asarray(x.sum(axis=0))).ravel()
-        k, step, kept = min(self.neighbours, n), max(16, 2**20 // n), []
-        for start in range(0, n, step):  # rows of the items × items matrix, which is the same by columns
-            similarity = (items[start : start + step] @ x).toarray()
-            similarity /= np.maximum(np.outer(size[start : start + step], size) + self.shrink, 1e-9)
-            np.fill_diagonal(similarity[:, start:], 0)
-            similarity[similarity < np.partition(similarity, n - k, axis=1)[:, n - k, None]] = 0
-            kept.append(sparse.csr_matrix(similarity))
-        self._train, self._similarity = x, sparse.vstack(kept).T.tocsr()  # column j: the k items nearest to j
+
+        def similar(start: int, end: int) -> np.ndarray:
+            together = (items[start:end] @ x).toarray()
+            together /= np.maximum(np.outer(size[start:end], size) + self.shrink, 1e-9)
+            return together
+
+        return self._keep(x, similar)
+
+
+class RP3Beta(_ItemWeights):
+    """Three steps of a random walk, user → item → user → item, popular ends damped (Paudel et al. 2017).
+
+    w(i, j) = Σ_u p(u | i)^α p(j | u)^α / likes(j)^β, with p(u | i) = 1 / likes(i) for those who like i and
+    p(j | u) = 1 / |history of u|; the `neighbours` largest of each column are kept. score(u, j) = Σ_{i in history}
+    w(i, j).
+    """
+
+    name = "RP3β"
+    SETTINGS = ("neighbours", "alpha", "beta")
+
+    def __init__(self, neighbours: int = 100, alpha: float = 1.0, beta: float = 0.5):
+        self.neighbours, self.alpha, self.beta = neighbours, alpha, beta
+
+    def fit(self, split: Split) -> Self:
+        x = split.train_matrix
+        likes, length = (np.maximum(np.asarray(x.sum(axis=axis)).ravel(), 1).astype(np.float32) for axis in (0, 1))
+        items, from_user = x.T.tocsr(), sparse.diags_array(length**-self.alpha).tocsr() @ x
+        from_item, damped = likes**-self.alpha, likes**-self.beta
+
+        def reached(start: int, end: int) -> np.ndarray:  # rows: the walk's end j, columns: its start i
+            walks = (items[start:end] @ from_user).toarray()
+            return walks * damped[start:end, None] * from_item
+
+        return self._keep(x, reached)
+
+
+class UserKNN(Recommender):
+    """What the users most alike liked: collaborative filtering as it was first meant (Resnick et al. 1994).
+
+    similarity(u, v) = |H_u ∩ H_v| / (sqrt(|H_u| |H_v|) + shrink), score(u, j) = Σ_v similarity(u, v) x_vj over the
+    `neighbours` nearest v. Similarities are computed when a user is served: (users, all users), in blocks.
+    """
+
+    name = "UserKNN"
+    SETTINGS = ("neighbours", "shrink")
+    FITTED = ("_train",)
+
+    def __init__(self, neighbours: int = 50, shrink: float = 0.0):
+        self.neighbours, self.shrink = neighbours, shrink
+
+    def fit(self, split: Split) -> Self:
+        self._train = split.train_matrix
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:
-        return (self._train[users] @ self._similarity).toarray()
+        x, users, found = self._train, np.asarray(users), []
+        size, n = np.sqrt(np.asarray(x.sum(axis=1))).ravel(), x.shape[0]
+        k, everyone = min(self.neighbours, n), x.T.tocsr()
+        step = max(16, CELLS // n)
+        for part in (users[start : start + step] for start in range(0, len(users), step)):
+            alike = (x[part] @ everyone).toarray()
+            alike /= np.maximum(np.outer(size[part], size) + self.shrink, 1e-9)
+            alike[np.arange(len(part)), part] = 0
+            alike[alike < np.partition(alike, n - k, axis=1)[:, n - k, None]] = 0
+            found.append((sparse.csr_matrix(alike) @ x).toarray())
+        return np.concatenate(found) if found else np.zeros((0, x.shape[1]), dtype=np.float32)

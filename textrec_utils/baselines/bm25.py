@@ -1,0 +1,62 @@
+"""BM25: words of the history searched in the texts of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import numpy as np
+from scipy import sparse
+
+from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.content import history_weights
+from textrec_utils.core.cost import Cost
+from textrec_utils.core.errors import TooLittleData
+from textrec_utils.splits import Split
+
+
+class BM25(Recommender):
+    """Okapi BM25 (Robertson & Zaragoza 2009): each text of the history is a query, scores are their mean.
+
+    score(u, j) = mean over i in history of Σ_{t in text i} idf(t) f(t, j) (k1 + 1) / (f(t, j) + k1 (1 − b + b |j| /
+    mean length)), idf(t) = log(1 + (N − n(t) + ½) / (n(t) + ½)), each term of a query counted once. texts: (items,).
+    segment: text -> terms; None takes characters and pairs of characters, as `tfidf_vectors` does. cost: what
+    segmenting took. Raises TooLittleData where no text holds a term.
+    """
+
+    name = "BM25"
+    needs = frozenset({"text"})
+    cold_items = True
+    SETTINGS = ("k1", "b")
+    FITTED = ("_terms", "_documents", "_weights")
+
+    def __init__(
+        self, texts: Sequence, segment: Callable | None = None, *, k1: float = 1.2, b: float = 0.75,
+        cost: Cost | None = None,
+    ):  # fmt: skip
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        self.k1, self.b, self.cost = k1, b, cost or Cost()
+        how = {"analyzer": "char", "ngram_range": (1, 2)} if segment is None else {"analyzer": segment}
+        try:
+            count = CountVectorizer(dtype=np.float32, **how).fit_transform(texts).tocsr()
+        except ValueError as error:
+            if "empty vocabulary" not in str(error):
+                raise
+            raise TooLittleData("全部文字里没有一个词，算不出 BM25；请检查 text 一栏。") from None
+        length, n = np.asarray(count.sum(axis=1)).ravel(), count.shape[0]
+        there = np.bincount(count.indices, minlength=count.shape[1])
+        idf = np.log1p((n - there + 0.5) / (there + 0.5)).astype(np.float32)
+        norm = k1 * (1 - b + b * length / length.mean())
+        self._terms, self._documents = count.copy(), count
+        self._terms.data[:] = 1
+        rows = np.repeat(np.arange(n), np.diff(count.indptr))
+        count.data *= idf[count.indices] * (k1 + 1) / (count.data + norm[rows].astype(np.float32))
+
+    def fit(self, split: Split) -> Self:
+        self._weights = history_weights(split)
+        return self
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        scores = (self._weights[users] @ self._terms) @ self._documents.T
+        return np.asarray(scores.toarray() if sparse.issparse(scores) else scores, dtype=np.float32)
