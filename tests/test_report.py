@@ -332,7 +332,7 @@ def test_the_notebook_shows_it_all(own_folder, tmp_path):
     html = "\n".join(o.data["text/html"] for o in outputs if "text/html" in o.get("data", {}))
     assert sum("image/png" in o.get("data", {}) for o in outputs) == 4
     assert not re.search(r"<img|(?<!\\)\$", said) and "<img" not in html and "tex2jax_ignore" in html
-    assert re.search(r"## 结论先行\n- \*\*谁赢\*\*.*\n- \*\*文本值不值\*\*", said)
+    assert re.search(r"## 结论先行\n- \*\*谁赢\*\*.*\n- \*\*协议\*\*.*\n- \*\*文本值不值\*\*", said)
     told = ("**代价**", "**哪里失败**", "**当心**", "**协议**", "说明不了方法的好坏", "测试里喜欢的")
     assert all(word in said for word in told)
     assert "表里的“融合”" in said and "**合起来**" in said
