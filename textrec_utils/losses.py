@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 def full_softmax_loss(
     users: torch.Tensor, items: torch.Tensor, target: torch.Tensor, barred: torch.Tensor,
-    temperature: torch.Tensor | float, prior: torch.Tensor | None = None,
+    temperature: torch.Tensor | float,
 ) -> torch.Tensor:  # fmt: skip
     """Cross-entropy of each user's hidden items against the whole catalogue.
 
@@ -20,13 +20,8 @@ def full_softmax_loss(
     likelihood of Liang et al. 2018, each user counting the same.
     users: (users, dim), items: (catalogue, dim), target: (users, catalogue) of 0 and 1.
     barred: (users, catalogue) bool, items that are no fair negatives; a target must not be barred.
-    prior: (catalogue,) added to the logits: with the log of each item's popularity the vectors have only to say how a
-    user's taste departs from everyone's (logit adjustment, Menon et al. 2021).
     """
-    logits = users @ items.T / temperature
-    if prior is not None:
-        logits = logits + prior
-    logits = logits.masked_fill(barred, -1e9)
+    logits = (users @ items.T / temperature).masked_fill(barred, -1e9)
     per_user = -(target * F.log_softmax(logits, dim=1)).sum(1) / target.sum(1).clamp(min=1)
     return per_user.mean()
 
@@ -128,8 +123,7 @@ class Asked:
     users: (b, dim), a vector for each row of the batch. items: (catalogue, dim), with gradient. temperature: a number
     or a learned scalar. barred: (b, catalogue) bool, items that are no fair negatives of the row. log_q: (catalogue,)
     log of each item's share of the likes. target: of a batch of users (b, catalogue), 1 for what was hidden and liked,
-    else 0; of pairs (b,), the liked item's row. negatives: (b, n) rows of items, or None where none were drawn. prior:
-    (catalogue,) added to what the user's and the items' vectors score, or None.
+    else 0; of pairs (b,), the liked item's row. negatives: (b, n) rows of items, or None where none were drawn.
     """
 
     users: torch.Tensor
@@ -139,7 +133,6 @@ class Asked:
     barred: torch.Tensor
     log_q: torch.Tensor
     negatives: torch.Tensor | None = None
-    prior: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +157,7 @@ class Loss:
 
 
 def _full(a: Asked) -> torch.Tensor:
-    return full_softmax_loss(a.users, a.items, a.target, a.barred, a.temperature, a.prior)
+    return full_softmax_loss(a.users, a.items, a.target, a.barred, a.temperature)
 
 
 def _in_batch(a: Asked, correct: bool) -> torch.Tensor:

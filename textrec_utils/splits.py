@@ -30,8 +30,6 @@ class Split:
     new_users: test positives of users without any training history (same columns); they can be
         served from their profile text alone, so they are kept apart.
     candidates: (items,) bool, what may be recommended. cold: (items,) bool, no training positive.
-    recent: (items,) bool, what has come so lately that few likes say little of how many it will have; None: what has
-        none at all. A shop knows its newcomers; these protocols, which draw them, have only the second.
     leaks: what this protocol lets a model know that it could not know in life.
     """
 
@@ -45,7 +43,6 @@ class Split:
     notes: tuple[str, ...] = field(default=())
     seed: int = 0
     options: dict[str, object] = field(default_factory=dict)
-    recent: np.ndarray | None = None
 
     @property
     def n_users(self) -> int:
@@ -76,17 +73,7 @@ class Split:
 
     @cached_property
     def cold(self) -> np.ndarray:
-        return self.likes == 0
-
-    @cached_property
-    def likes(self) -> np.ndarray:
-        """(items,) training positives of each item."""
-        return np.asarray(self.train_matrix.sum(axis=0)).ravel()
-
-    @cached_property
-    def unproven(self) -> np.ndarray:
-        """(items,) bool: cold or recent. That nobody likes such an item doesn't show that nobody would."""
-        return self.cold if self.recent is None else self.cold | self.recent
+        return np.asarray(self.train_matrix.sum(axis=0)).ravel() == 0
 
     @cached_property
     def histories(self) -> list[np.ndarray]:
@@ -101,7 +88,6 @@ class Split:
         """SHA-256 over all that a model may learn from or be judged by: part of the key of every kept result."""
         tables = [t[["user", "item", "timestamp", "value"]] for t in (self.train, self.test, self.new_users)]
         rows = [sha256_of(t.to_numpy("<f8").tobytes()) for t in tables] + [sha256_of(self.candidates.tobytes())]
-        rows += [] if self.recent is None else [sha256_of(self.recent.tobytes())]
         made = [self.dataset.checksum(), *rows, self.protocol, self.seed, self.options]
         return sha256_of(json.dumps(made, sort_keys=True, default=float).encode())
 
@@ -111,7 +97,7 @@ class Split:
 
     def _inner(self, n: int) -> "Split":
         inner = _PARTS[self.protocol](self.dataset, self.train, seed=self.seed + n, **self.options)
-        return replace(inner, options=self.options, recent=self.recent)
+        return replace(inner, options=self.options)
 
     def inners(self, count: int) -> list["Split"]:
         """Up to `count` inner splits, `inner()` first: what one of them likes by chance another may not.

@@ -35,7 +35,7 @@ class Batch:
 class Batches:
     """Draws items and users, and computes the loss."""
 
-    def __init__(self, split: Split, config: TwoTowerConfig, rng: np.random.Generator, device: str = "cpu", prior=None):
+    def __init__(self, split: Split, config: TwoTowerConfig, rng: np.random.Generator, device: str = "cpu"):
         self.config, self.rng, self.device = config, rng, device
         self.wants = LOSSES[config.loss]
         self.matrix, self.n = split.train_matrix, split.n_items
@@ -46,11 +46,10 @@ class Batches:
         self.liked = np.concatenate(split.histories)  # one history after the other: pair p is (liker[p], liked[p])
         self.liker = np.repeat(np.arange(len(self.lengths)), self.lengths)
         self.first = np.cumsum(self.lengths) - self.lengths  # of each user's pairs
-        count = torch.from_numpy(split.likes)
+        count = torch.from_numpy(np.asarray(self.matrix.sum(axis=0)).ravel())
         self.log_q = torch.log((count / count.sum()).clamp(min=1e-9)).to(device)
-        self.prior = None if prior is None else torch.from_numpy(prior).to(device)
-        # An item that has hardly been seen is no negative: nobody could have liked it in training.
-        self.unproven = torch.from_numpy(split.unproven).to(device)
+        # A cold item is no negative: nobody could have liked it in training.
+        self.cold = torch.from_numpy(split.cold).to(device)
         self.warm = np.flatnonzero(~split.cold)
         self.mined: torch.Tensor | None = None
         self.queue: list[int] = []
@@ -155,7 +154,7 @@ class Batches:
             batch = self._on_device(Batch(torch.from_numpy(users), history, there, there))
             vectors = towers.users(items, batch.users, batch.history, batch.shown)
             liked = _dense(batch.history, batch.there, self.n)
-            found.append(mine_hard_negatives(vectors, items, liked, self.unproven, 4 * self.config.hard_negatives))
+            found.append(mine_hard_negatives(vectors, items, liked, self.cold, 4 * self.config.hard_negatives))
         self.mined = torch.cat(found).cpu()
 
     def loss(self, towers: Towers, items: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -164,11 +163,11 @@ class Batches:
         log_q = self.log_q if batch.items is None else self.log_q[batch.items]
         if self.wants.batch == "users":
             target = _dense(batch.history, batch.there & ~batch.shown, len(items)).float()
-            barred = _dense(batch.history, batch.shown, len(items)) | (self.unproven & (target == 0))
+            barred = _dense(batch.history, batch.shown, len(items)) | self.cold
         else:
-            target, barred = batch.target, _dense(batch.history, batch.there, len(items)) | self.unproven[batch.items]
+            target, barred = batch.target, _dense(batch.history, batch.there, len(items))
             barred[torch.arange(len(barred)), target] = False
-        asked = Asked(vectors, items, towers.temperature, target, barred, log_q, batch.negatives, self.prior)
+        asked = Asked(vectors, items, towers.temperature, target, barred, log_q, batch.negatives)
         return self.wants.call(asked)
 
 

@@ -62,14 +62,11 @@ class Shape:
     """分数：cosine（余弦除以温度）、learned（温度也学）、dot（不归一，没有温度）。"""
     temperature: float = 0.1
     """温度：越小，越只在意最难分的负例。"""
-    popularity: float = 0.0
-    """分数里加上 popularity × 温度 × log(1 + 喜欢数)，向量便只学口味，不学热门；新来的物品由文字估计（只配 full）。"""
 
     def _check(self) -> None:
         _one_of(self, head=("mlp", "linear"), similarity=("cosine", "learned", "dot"))
         _at_least(self, hidden=1, dim=1)
         _positive(self, "temperature")
-        _positive(self, "popularity", or_zero=True)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout 是一个比例，从 0 到 1（不含 1），得到 {self.dropout}。")
 
@@ -175,8 +172,6 @@ class TwoTowerConfig(Optimiser, Schedule, Asking, UserSide, Shape, Reading):
         if self.rung != "head" and LOSSES[self.loss].batch == "pairs" and self.items < self.pairs:
             said = f"items={self.items} 比 pairs={self.pairs} 小"
             raise ValueError(f"{said}：每一对的物品都要带梯度编码，请调大 items 或调小 pairs。")
-        if self.popularity and self.loss != "full":
-            raise ValueError(f"loss={self.loss!r} 的负例本来就按热门程度来，popularity 只用于 full。")
         if not self.steps and (self.rung == "head" or not self.encoder_steps):
             raise ValueError("steps 和 encoder_steps 合起来一步也没有；请至少训练一步。")
 

@@ -26,8 +26,7 @@ class TwoTower:
     encoding and training, each step once. precision: of the encoder's passes with gradient, `float32` or `bf16`.
     encoder: fingerprint of the encoder that the training began with, "" where none was read.
     weights: the trained tensors by name, for `save_sentence_transformer`. profile_vectors: (users, dim) or None.
-    attention: (items,) logits and the exponent r of the age, or None. prior: (items,) added to the dot product, or None.
-    fused: settings of what `fuse` put beside it.
+    attention: (items,) logits and the exponent r of the age, or None. fused: settings of what `fuse` put beside it.
     """
 
     item_vectors: np.ndarray
@@ -42,7 +41,6 @@ class TwoTower:
     weights: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     profile_vectors: np.ndarray | None = None
     attention: tuple[np.ndarray, float] | None = None
-    prior: np.ndarray | None = None
     fused: list[dict[str, object]] = field(default_factory=list)
 
     @classmethod
@@ -50,7 +48,7 @@ class TwoTower:
         """From the arrays that a run gives. origin: model, prefix, precision, encoder."""
         tower = cls(arrays["item_vectors"], arrays["curve"], int(arrays["trained"][0]), cost, config, *origin)
         tower.weights = {n: a for n, a in arrays.items() if n.startswith(("head.", "encoder.", "scale."))}
-        tower.profile_vectors, tower.prior = arrays.get("profile_vectors"), arrays.get("prior")
+        tower.profile_vectors = arrays.get("profile_vectors")
         if "attention" in arrays:
             tower.attention = arrays["attention"], float(arrays["recency"][0])
         return tower
@@ -84,8 +82,6 @@ class TwoTower:
 
         both, trained = joined(self.item_vectors, other.item_vectors), self.trained + other.trained
         fused = TwoTower(both, self.curve, trained, self.cost + other.cost, self.config, self.model, self.prefix)
-        if self.config.popularity:
-            fused.prior = weight * self.prior + (1 - weight) * other.prior
         fused.fused = [*self.fused, {"weight": weight} | other.settings()]
         if self.config.profile:
             fused.profile_vectors = joined(self.profile_vectors, other.profile_vectors)
@@ -104,7 +100,6 @@ class UserTower(Recommender):
     """user = weighted mean of the history's item vectors (`TwoTowerConfig.user`), or the profile's; score = u · i.
 
     The plain mean of whole histories stays as long as it is: the score is then a mean over the history (chapter 07).
-    With `popularity` both have one more dimension: score = u · i + the item's prior.
     """
 
     cold_items = True
@@ -113,8 +108,6 @@ class UserTower(Recommender):
     def __init__(self, tower: TwoTower, name: str):
         self.name, self.cost, self._settings = name, tower.cost, tower.settings()
         self._items, self._profiles, self._attention = tower.item_vectors, tower.profile_vectors, tower.attention
-        if tower.prior is not None:
-            self._items = np.column_stack([self._items, tower.prior])  # one more dimension, in which users are 1
 
     @property
     def needs(self) -> frozenset[str]:
@@ -144,17 +137,13 @@ class UserTower(Recommender):
 
     def fit(self, split: Split) -> Self:
         config = self._settings
-        vectors = self._items[:, :-1] if config["popularity"] else self._items
-        self._users = self.weights(split) @ vectors
+        self._users = self.weights(split) @ self._items
         plain = config["user"] == "mean" and not config["history"] and self._profiles is None
-        plain = plain and not config["popularity"]  # beside which the length of a user's vector matters
         if config["similarity"] != "dot" and not plain:
             self._users = unit_rows(self._users)
         if self._profiles is not None:
             empty = np.array([len(h) == 0 for h in split.histories])
             self._users[empty] = self._profiles[empty]
-        if config["popularity"]:
-            self._users = np.column_stack([self._users, np.ones(len(self._users), dtype=self._users.dtype)])
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:

@@ -22,7 +22,6 @@ from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.finetuning.distributed import share_signal, world
 from textrec_utils.finetuning.features import Features, Material
 from textrec_utils.finetuning.gradient_cache import GradientCache
-from textrec_utils.finetuning.popularity import expected_likes
 from textrec_utils.finetuning.result import TwoTower
 from textrec_utils.finetuning.towers import Towers
 from textrec_utils.splits import Split
@@ -57,11 +56,7 @@ class Run:
         self.features = Features(self.material, config)
         profiles = None if profiles is None else torch.from_numpy(profiles)
         self.towers = Towers(self.features.width, config, profiles).to(self.device)
-        self.prior = None
-        if config.popularity:
-            expected = expected_likes(self.features.frozen.numpy(), self.split.likes, self.split.unproven)
-            self.prior = (config.popularity * np.log1p(expected)).astype(np.float32)
-        self.batches = Batches(self.split, config, self.rng, self.device, self.prior)
+        self.batches = Batches(self.split, config, self.rng, self.device)
         self.writer = tensorboard(self.log_dir) if self.log_dir else None
         opened = list(self.features.named_parameters().values())
         trained = list(self.towers.parameters())
@@ -205,8 +200,6 @@ class Run:
         if self.towers.profile_map is not None:
             told = self.towers.profile_map(self.towers.profiles)
             arrays["profile_vectors"] = F.normalize(told, dim=1) if self.towers.head.unit else told
-        if self.prior is not None:  # in units of the vectors' dot product
-            arrays["prior"] = torch.from_numpy(self.prior) * float(self.towers.temperature)
         width = 2 if self.judge is None else 3
         return {n: t.cpu().numpy() for n, t in arrays.items()} | {"curve": np.array(self.curve).reshape(-1, width)}
 
