@@ -6,7 +6,7 @@ from scipy import sparse
 
 from textrec_utils.baselines import EASE, HistoryMean, Popularity, Recommender, tfidf_vectors
 from textrec_utils.evaluation import evaluate
-from textrec_utils.hybrids import ReciprocalRankFusion, ZScoreBlend
+from textrec_utils.hybrids import NewcomerPlaces, ReciprocalRankFusion, ZScoreBlend
 from textrec_utils.splits import make_split
 
 
@@ -93,3 +93,48 @@ def test_on_new_items_the_fusion_is_the_text(movielens):
     alone = evaluate(text, split, ["ndcg@10"])
     for fusion in (ZScoreBlend([EASE(), text]), ReciprocalRankFusion([Popularity(), text])):
         assert evaluate(fusion, split, ["ndcg@10"]).mean("ndcg@10") == pytest.approx(alone.mean("ndcg@10"), abs=1e-3)
+
+
+class Arrived(Half):
+    """Items 3 and 4 have just come; user 0 has liked nothing, user 1 item 0, user 2 items 0 and 1."""
+
+    candidates = np.ones(6, dtype=bool)
+    train_matrix = sparse.csr_matrix(np.array([[0] * 6, [1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]]))
+    cold = np.array([False, False, False, True, True, False])
+
+
+def order(model, user):
+    split, scores = Arrived(), model.score(np.array([user]))[0]
+    open_ = split.train_matrix[[user]].toarray()[0] == 0
+    return [i for i in np.argsort(-scores, kind="stable").tolist() if open_[i]]
+
+
+def test_newcomers_have_the_last_places_by_how_much_a_user_has_liked(tmp_path):
+    ranks = Fixed("甲", [[6, 5, 4, 0.1, 0.2, 3]] * 3)
+    model = NewcomerPlaces([ranks], after=0, every=1, k=3).fit(Arrived())
+    assert order(model, 0) == [0, 1, 2, 5, 4, 3]  # no likes, no place: newcomers at the end, the better one first
+    assert order(model, 1) == [1, 2, 4, 5, 3]  # one place of three
+    assert order(model, 2) == [2, 4, 3, 5]
+    assert order(NewcomerPlaces([ranks], after=1, every=1, k=3).fit(Arrived()), 1) == [1, 2, 5, 4, 3]
+    other = Fixed("乙", [[0, 0, 0, 2, 1, 0]] * 3)
+    both = NewcomerPlaces([ranks, other], after=0, every=1, k=3).fit(Arrived())
+    assert order(both, 2) == [2, 3, 4, 5] and both.settings()["parts"][1]["name"] == "乙"
+    given = NewcomerPlaces([ranks], new=np.eye(6, dtype=bool)[5], after=0, every=1, k=3).fit(Arrived())
+    assert order(given, 1) == [1, 2, 5, 4, 3]
+    with pytest.raises(ValueError, match="every 至少 1"):
+        NewcomerPlaces([ranks], every=0)
+
+
+def test_where_nothing_is_new_or_all_is_the_order_stays(taste):
+    ease = EASE().fit(taste)
+    model = NewcomerPlaces([ease], after=0, every=2, fit_parts=False).fit(taste)
+    users = taste.test_users
+    if not taste.cold.any():
+        assert (
+            evaluate(model, taste, ["ndcg@5"], fit=False).ranked == evaluate(ease, taste, ["ndcg@5"], fit=False).ranked
+        ).all()
+    every = NewcomerPlaces([ease], new=np.ones(taste.n_items, bool), after=0, every=1, k=5, fit_parts=False).fit(taste)
+    assert (
+        evaluate(every, taste, ["ndcg@5"], fit=False).ranked == evaluate(ease, taste, ["ndcg@5"], fit=False).ranked
+    ).all()
+    assert len(users) and np.isfinite(model.score(users)).all()

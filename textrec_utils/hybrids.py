@@ -1,4 +1,4 @@
-"""Several recommenders as one: blended scores, blended ranks."""
+"""Several recommenders as one: blended scores, blended ranks, places kept for newcomers."""
 
 from __future__ import annotations
 
@@ -118,3 +118,52 @@ class ReciprocalRankFusion(Blend):
 
         ranks = rankdata(-np.where(open_, scores, -np.inf), axis=1)
         return 1.0 / (self.constant + ranks)
+
+
+class NewcomerPlaces(Blend):
+    """The last places of a list are kept for items that have just come: the more of them, the more a user has liked.
+
+    What few have had a chance to like scores low beside what everyone knows, whoever would like it: scores compare
+    within each of the two groups, not across. Whoever has liked much has had the best of the old, and loses least by
+    new ones.
+    parts: what ranks the established items and, where a second one is given, what ranks the newcomers. new: (items,)
+    bool; None: what has no training like. Of the first k places a user with h likes gives the last
+    min(k, max(0, h − after) // every) to newcomers; further ones come after everything else. The
+    scores are minus ranks.
+    """
+
+    SETTINGS = ("after", "every", "k")
+    FITTED = ("_candidates", "_seen", "_new")
+
+    def __init__(
+        self, parts: Sequence[Recommender], *, new: np.ndarray | None = None, after: int = 40, every: int = 10,
+        k: int = 10, name: str = "", fit_parts: bool = True,
+    ):  # fmt: skip
+        if len(parts) > 2 or after < 0 or every < 1:
+            raise ValueError(f"一个或两个推荐器，after 至少 0，every 至少 1；得到{len(parts)}个、{after}、{every}。")
+        super().__init__(parts, name=name, fit_parts=fit_parts)
+        self.after, self.every, self.k, self._given = after, every, k, new
+
+    def fit(self, split: Split) -> NewcomerPlaces:
+        self._new = split.cold if self._given is None else self._given
+        return super().fit(split)
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        seen = self._seen[users]
+        open_ = self._candidates & (seen.toarray() == 0)  # (users, items)
+        old = np.asarray(self.parts[0].score(users))
+        new = old if len(self.parts) == 1 else np.asarray(self.parts[1].score(users))
+        old_rank, new_rank = _ranks(old, open_ & ~self._new), _ranks(new, open_ & self._new)
+        kept = np.clip((np.diff(seen.indptr) - self.after) // self.every, 0, self.k)
+        kept = np.minimum(kept, (open_ & self._new).sum(axis=1))[:, None]
+        place = np.where(new_rank < kept, self.k - kept + new_rank, old.shape[1] + new_rank)
+        place = np.where(self._new, place, old_rank + kept * (old_rank >= self.k - kept))
+        return -place.astype(np.float32)
+
+
+def _ranks(scores: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """(users, items) ranks from 0, best first, of those in `among`, then all others; ties in the order of items."""
+    order = np.argsort(-np.where(among, scores, -np.inf), axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(scores.shape[1])[None], axis=1)
+    return ranks

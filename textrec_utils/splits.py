@@ -73,7 +73,12 @@ class Split:
 
     @cached_property
     def cold(self) -> np.ndarray:
-        return np.asarray(self.train_matrix.sum(axis=0)).ravel() == 0
+        return self.likes == 0
+
+    @cached_property
+    def likes(self) -> np.ndarray:
+        """(items,) float32, training positives of each item."""
+        return np.asarray(self.train_matrix.sum(axis=0)).ravel()
 
     @cached_property
     def histories(self) -> list[np.ndarray]:
