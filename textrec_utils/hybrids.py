@@ -129,16 +129,17 @@ class NewcomerPlaces(Blend):
     parts: what ranks the established items and, where a second one is given, what ranks the newcomers. new: (items,)
     bool; None: what has no training like. Of the first k places the last ⌊most · min(1, max(0, f − after) / over)⌋
     are newcomers', where f is the share of users who have liked fewer items than this one; further newcomers come after
-    everything else. The scores are minus ranks. The defaults were chosen on validation films of movielens-zh (chapter 08).
+    everything else. most: None is half of k. The scores are minus ranks.
     """
 
-    SETTINGS = ("after", "over", "most", "k")
+    SETTINGS = ("after", "over", "most", "k")  # the defaults: chosen on validation films of movielens-zh (chapter 08)
     FITTED = ("_candidates", "_seen", "_new", "_lengths")
 
     def __init__(
         self, parts: Sequence[Recommender], *, new: np.ndarray | None = None, after: float = 0.45, over: float = 0.05,
-        most: int = 5, k: int = 10, name: str = "", fit_parts: bool = True,
+        most: int | None = None, k: int = 10, name: str = "", fit_parts: bool = True,
     ):  # fmt: skip
+        most = k // 2 if most is None else most
         if len(parts) > 2 or not 0 <= after < 1 or not over > 0 or not 0 <= most <= k:
             got = f"{len(parts)}个、{after}、{over}、{most}"
             raise ValueError(f"一个或两个推荐器，after 从 0 到 1，over 大于 0，most 至多 k（{k}）；得到{got}。")
