@@ -15,6 +15,7 @@ from textrec_utils.baselines.base import Recommender
 from textrec_utils.baselines.ease import EASE
 from textrec_utils.baselines.factors import ALS, BPR
 from textrec_utils.baselines.neighbours import ItemKNN, RP3Beta, UserKNN
+from textrec_utils.baselines.simple import RecentPopularity
 from textrec_utils.core.processes import side_by_side
 from textrec_utils.core.store import cached_arrays
 from textrec_utils.evaluation.results import evaluate
@@ -22,6 +23,7 @@ from textrec_utils.splits import Split
 
 # Values in order; among them the method's own defaults.
 GRIDS: dict[str, tuple[Callable[..., Recommender], dict[str, list]]] = {
+    "recent": (RecentPopularity, {"hours": [1.0, 3.0, 6.0, 12.0, 24.0, 72.0, 168.0, 720.0, 8760.0]}),
     "itemknn": (ItemKNN, {"neighbours": [10, 20, 50, 100, 200, 400], "shrink": [0.0, 10.0, 50.0]}),
     "userknn": (UserKNN, {"neighbours": [20, 50, 100, 200], "shrink": [0.0, 3.0, 10.0, 30.0]}),
     "rp3beta": (RP3Beta, {"neighbours": [50, 100, 200], "alpha": [0.4, 0.6, 0.8, 1.0], "beta": [0.3, 0.5, 0.7]}),
@@ -29,7 +31,7 @@ GRIDS: dict[str, tuple[Callable[..., Recommender], dict[str, list]]] = {
     "bpr": (BPR, {"learning_rate": [1e-3, 2e-3, 5e-3], "epochs": [30, 60, 120], "regularization": [0.0, 1e-3, 1e-2]}),
     "als": (ALS, {"factors": [16, 32, 64, 128], "regularization": [0.01, 0.1, 1.0, 10.0], "alpha": [1.0, 10.0, 40.0]}),
 }
-QUICK = (ItemKNN, UserKNN, RP3Beta, EASE, ALS)  # fitted in less than a second where `_small` says so
+QUICK = (RecentPopularity, ItemKNN, UserKNN, RP3Beta, EASE, ALS)  # fitted in less than a second where `_small` says so
 VALIDATIONS = 3  # inner splits that a choice is the mean of
 WIDENED = 3  # how many values a setting may gain where the best one lies at an end
 

@@ -240,6 +240,8 @@ _TOWER, _TUNED = _EVERY | _BERT, frozenset({"text", "tuning"})
 for _method in (
     Method("random", "随机", "non-personal", "不看内容", lambda w: Random(w.seed), **_EVERY),
     Method("popularity", "热门", "non-personal", "不看内容", lambda w: Popularity(), **_EVERY),
+    Method("recent", "此刻热门", "non-personal", "不看内容", lambda w: w.baseline("recent"), grid="recent",
+           needs=frozenset({"time"}), **_EVERY),
     Method("itemknn", "ItemKNN", "behaviour", "协同", lambda w: w.baseline("itemknn"), grid="itemknn", **_EVERY),
     Method("userknn", "UserKNN", "behaviour", "协同", lambda w: w.baseline("userknn"), grid="userknn"),
     Method("rp3beta", "RP3β", "behaviour", "协同", lambda w: w.baseline("rp3beta"), grid="rp3beta"),

@@ -99,9 +99,11 @@ def among_new_items(cold: Report) -> str:
     text, other = cold.best("text"), cold.best("behaviour")
     test = compare(text.users[cold.main], other.users[cold.main], seed=cold.seed)
     side = ("更高" if test.difference > 0 else "更低") if test.significant else "没有显著优势"
+    plain, placed = (r.mean(cold.main) for r in cold.mixed[text.key])
     return (
         f"在只有新物品的候选里，{cold.main}最好的文本方法是{text.method}（{text.mean(cold.main):.4f}），"
-        f"协同方法最好的是{other.mean(cold.main):.4f}，文本{side}（{p_equals(test.p_value)}）"
+        f"协同方法最好的是{other.mean(cold.main):.4f}，文本{side}（{p_equals(test.p_value)}）；"
+        f"和全部物品混在一起排，{text.method}是{plain:.4f}，给新物品留位置之后是{placed:.4f}"
     )
 
 
