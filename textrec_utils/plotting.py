@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
 
 from textrec_utils.core.escape import in_figure
 
@@ -112,3 +113,33 @@ def plot_map(points: np.ndarray, labels: list[str], groups: pd.Series, ax: Axes 
     ax.set_xlabel("第一维（无单位）")
     ax.set_ylabel("第二维（无单位）")
     return ax
+
+
+def spread_labels(ax: Axes, margin: float = 2) -> None:
+    """Move the labels of `plot_map` apart; call it last, when legend, title and limits are final.
+
+    Each label in turn goes to the place around its point that covers least of the markers and of the labels before
+    it, and leaves the axes least; of equal places the nearest. margin: what stays free around a label, in pixels.
+    """
+    ax.figure.canvas.draw()  # the layout must be final before boxes are measured
+    dots = ax.transData.transform([label.xy for label in ax.texts])
+    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in dots]
+    frame = ax.get_window_extent()
+    steps = [(x, y) for x in (0, -1, 1) for y in (0, -1, 1) if x or y]
+    places = [(x * far, y * far, x, y) for far in (5, 11, 18, 26) for x, y in steps]
+
+    def put(label, place: tuple) -> Bbox:
+        label.set_position(place[:2])  # in points, from its marker
+        label.set_horizontalalignment({-1: "right", 0: "center", 1: "left"}[place[2]])
+        label.set_verticalalignment({-1: "top", 0: "center", 1: "bottom"}[place[3]])
+        return label.get_window_extent().padded(margin)
+
+    def covered(box: Bbox) -> float:
+        shared = [Bbox.intersection(box, other) for other in taken]
+        inside = Bbox.intersection(box, frame)
+        outside = box.width * box.height - (inside.width * inside.height if inside else 0)
+        return sum(common.width * common.height for common in shared if common) + outside
+
+    for label in ax.texts:
+        cost = [covered(put(label, place)) for place in places]
+        taken.append(put(label, places[int(np.argmin(np.round(cost, 1)))]))
