@@ -199,9 +199,11 @@ def test_new_items_are_told_by_the_best_of_both_kinds(quick):
     quick.results["bert_center"].users[quick.main] = 1.0
     for key in ("itemknn", "ease"):
         quick.results[key].users[quick.main] = 0.0
+    quick.mixed["bert_center"] = (quick.results["itemknn"], quick.results["bert_center"])
     said = among_new_items(quick)
     assert said.startswith("在只有新物品的候选里，ndcg@5最好的文本方法是BERT 去均值（1.0000），")
-    assert said.endswith("，协同方法最好的是0.0000，文本更高（p<0.001）")
+    assert "，协同方法最好的是0.0000，文本更高（p<0.001）；" in said
+    assert said.endswith("和全部物品混在一起排，BERT 去均值是0.0000，给新物品留位置之后是1.0000")
     quick.results["ease"].users[quick.main] = 1.0
     assert "文本没有显著优势（p=1.000）" in among_new_items(quick)
     assert "**新物品**" in in_words(quick, sides_of(quick), rivalries(quick, sides_of(quick)), [], quick)

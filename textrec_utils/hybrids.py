@@ -136,7 +136,7 @@ class NewcomerPlaces(Blend):
     FITTED = ("_candidates", "_seen", "_new", "_lengths")
 
     def __init__(
-        self, parts: Sequence[Recommender], *, new: np.ndarray | None = None, after: float = 0.45, over: float = 0.05,
+        self, parts: Sequence[Recommender], *, new: np.ndarray | None = None, after: float = 0.3, over: float = 0.2,
         most: int | None = None, k: int = 10, name: str = "", fit_parts: bool = True,
     ):  # fmt: skip
         most = k // 2 if most is None else most

@@ -158,14 +158,14 @@ class Report:
             settings = made.parameters | (told if method.encodes else {})
             self.results[method.key] = replace(made, parameters=settings)
             if self.split.protocol == "cold_items":
-                self.mixed[method.key] = self._among_all(model)
+                self.mixed[method.key] = self._among_all(model, name=method.label, key=method.key)
         return self.results
 
-    def _among_all(self, model: Recommender) -> tuple[Result, Result]:
+    def _among_all(self, model: Recommender, **told: str) -> tuple[Result, Result]:
         """What users see of new items: the whole catalogue's list, as it is and with places kept for them."""
         whole = replace(self.split, candidates=np.ones(self.split.n_items, dtype=bool))
         kept = NewcomerPlaces([model.fit(whole)], k=self.k, fit_parts=False)
-        plain, placed = (evaluate(m, whole, [self.main], fit=m is kept) for m in (model, kept))
+        plain, placed = (evaluate(m, whole, [self.main], fit=m is kept, **told) for m in (model, kept))
         return plain, placed
 
     def mixed_board(self) -> pd.DataFrame:
