@@ -118,28 +118,30 @@ def plot_map(points: np.ndarray, labels: list[str], groups: pd.Series, ax: Axes 
 def spread_labels(ax: Axes, margin: float = 2) -> None:
     """Move the labels of `plot_map` apart; call it last, when legend, title and limits are final.
 
-    Each label in turn goes to the place around its point that covers least of the markers and of the labels before
-    it, and leaves the axes least; of equal places the nearest. margin: what stays free around a label, in pixels.
+    Each label goes to the place around its point where it covers least of the markers and of the other labels, and
+    leaves the axes least; near places come first. Two rounds, since the first labels don't know of the last.
+    margin: what stays free around a label, in pixels.
     """
     ax.figure.canvas.draw()  # the layout must be final before boxes are measured
-    dots = ax.transData.transform([label.xy for label in ax.texts])
-    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in dots]
-    frame = ax.get_window_extent()
-    steps = [(x, y) for x in (0, -1, 1) for y in (0, -1, 1) if x or y]
-    places = [(x * far, y * far, x, y) for far in (5, 11, 18, 26) for x, y in steps]
+    markers = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in ax.transData.transform([t.xy for t in ax.texts])]
+    frame, boxes = ax.get_window_extent(), {}
+    sides = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
+    places = [(far, *side) for far in (6, 11, 17, 24) for side in sides]
 
-    def put(label, place: tuple) -> Bbox:
-        label.set_position(place[:2])  # in points, from its marker
-        label.set_horizontalalignment({-1: "right", 0: "center", 1: "left"}[place[2]])
-        label.set_verticalalignment({-1: "top", 0: "center", 1: "bottom"}[place[3]])
+    def put(label, place: tuple[int, int, int]) -> Bbox:
+        far, x, y = place
+        label.set_position((far * x, far * y))  # in points, from its marker
+        label.set_horizontalalignment({-1: "right", 0: "center", 1: "left"}[x])
+        label.set_verticalalignment({-1: "top", 0: "center", 1: "bottom"}[y])
         return label.get_window_extent().padded(margin)
 
-    def covered(box: Bbox) -> float:
-        shared = [Bbox.intersection(box, other) for other in taken]
+    def covered(box: Bbox, others: list[Bbox]) -> float:
+        shared = [common for other in others if (common := Bbox.intersection(box, other))]
         inside = Bbox.intersection(box, frame)
         outside = box.width * box.height - (inside.width * inside.height if inside else 0)
-        return sum(common.width * common.height for common in shared if common) + outside
+        return sum(common.width * common.height for common in shared) + outside
 
-    for label in ax.texts:
-        cost = [covered(put(label, place)) for place in places]
-        taken.append(put(label, places[int(np.argmin(np.round(cost, 1)))]))
+    for i, label in [*enumerate(ax.texts)] * 2:
+        others = markers + [box for j, box in boxes.items() if j != i]
+        best = min(places, key=lambda place: covered(put(label, place), others) + 2 * place[0])
+        boxes[i] = put(label, best)
