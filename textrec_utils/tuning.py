@@ -28,7 +28,7 @@ GRIDS: dict[str, tuple[Callable[..., Recommender], dict[str, list]]] = {
     "userknn": (UserKNN, {"neighbours": [20, 50, 100, 200], "shrink": [0.0, 3.0, 10.0, 30.0]}),
     "rp3beta": (RP3Beta, {"neighbours": [50, 100, 200], "alpha": [0.4, 0.6, 0.8, 1.0], "beta": [0.3, 0.5, 0.7]}),
     "ease": (EASE, {"regularization": [1.0, 3.0, 10.0, 30.0, 100.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 5000.0]}),
-    "bpr": (BPR, {"learning_rate": [1e-3, 2e-3, 5e-3], "epochs": [30, 60, 120], "regularization": [0.0, 1e-3, 1e-2]}),
+    "bpr": (BPR, {"learning_rate": [1e-3, 2e-3, 5e-3], "epochs": [15, 30, 60], "regularization": [0.0, 1e-3, 1e-2]}),
     "als": (ALS, {"factors": [16, 32, 64, 128], "regularization": [0.01, 0.1, 1.0, 10.0], "alpha": [1.0, 10.0, 40.0]}),
 }
 QUICK = (RecentPopularity, ItemKNN, UserKNN, RP3Beta, EASE, ALS)  # fitted in less than a second where `_small` says so
