@@ -163,7 +163,11 @@ class NewcomerPlaces(Blend):
         open_ = self._candidates & (seen.toarray() == 0)  # (users, items)
         old = np.asarray(self.parts[0].score(users))
         new = old if len(self.parts) == 1 else np.asarray(self.parts[1].score(users))
-        old_rank, new_rank = _ranks(old, open_ & ~self._new), _ranks(new, open_ & self._new)
+        established = open_ & ~self._new
+        old_rank, new_rank = _ranks(old, established), _ranks(new, open_ & self._new)
+        highest = np.where(established, old, -np.inf).max(axis=1, initial=-np.inf)
+        lowest = np.where(established, old, np.inf).min(axis=1, initial=np.inf)
+        old_rank[highest <= lowest] = 0  # it tells nothing apart for them: no order shall come of the rows' own
         kept = np.minimum(self.places(users), (open_ & self._new).sum(axis=1))[:, None]
         place = np.where(new_rank < kept, self.k - kept + new_rank, old.shape[1] + new_rank)
         place = np.where(self._new, place, old_rank + kept * (old_rank >= self.k - kept))
