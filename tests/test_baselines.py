@@ -1,6 +1,7 @@
 """Baselines against values computed by hand, the problems that they solve, and published figures."""
 
 import tracemalloc
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ from textrec_utils.baselines import (
     ItemKNN,
     Popularity,
     Random,
+    RecentPopularity,
     RP3Beta,
     UserKNN,
     ease,
@@ -44,6 +46,22 @@ def tiny():
 
 def test_popularity_counts(tiny):
     assert Popularity().fit(tiny).score(np.array([0, 1])).tolist() == [[3, 2, 1, 0]] * 2
+
+
+def test_recent_popularity_is_of_the_moment_of_the_request(tiny):
+    """Hour by hour: everyone likes at 0, then at 1, then at 2 hours; half-life one hour."""
+    hours = tiny.dataset.interactions.assign(timestamp=tiny.dataset.interactions["timestamp"] * 3600)
+    split = make_split(replace(tiny.dataset, interactions=hours), "leave_last_out")
+    model, items = RecentPopularity(hours=1).fit(split), list(split.dataset.items["item_id"])
+    row = {user: n for n, user in enumerate(split.dataset.users["user_id"])}
+    a, b = (dict(zip(items, scores)) for scores in model.score(np.array([row["a"], row["b"]])))
+    # Asked at 1 h (a's last like is b's, c's … second, all of that moment): only hour 0 counts, half.
+    assert a == pytest.approx({"x": 1.5, "y": 0.5, "z": 0.5, "w": 0})
+    # Asked at 2 h: hour 0 a quarter, hour 1 half, the test likes of a, c, d and e among them.
+    assert b == pytest.approx({"x": 0.75, "y": 0.25 + 1.0, "z": 0.25 + 1.0, "w": 0.5})
+    cold = make_split(split.dataset, "cold_items", fraction=0.3)
+    new = RecentPopularity(hours=1).fit(cold).score(np.arange(5))[:, cold.cold]
+    assert (new == 0).all()  # what the test part knows of new items is not of the past there
 
 
 def test_itemknn_by_hand(tiny):

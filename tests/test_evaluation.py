@@ -29,7 +29,7 @@ from textrec_utils.evaluation import (
     per_user,
     sampled_ranks,
 )  # fmt: skip
-from textrec_utils.evaluation.statistics import MANY_USERS, bootstrap_intervals
+from textrec_utils.evaluation.statistics import MANY_USERS, Comparison, bootstrap_intervals
 from textrec_utils.splits import make_split
 
 EVERY = [f"{m}@{k}" for m in METRICS for k in (1, 5, 10)]
@@ -174,6 +174,20 @@ def test_against_scipy():
     values = rng.exponential(size=200)
     theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=5000, rng=0).confidence_interval
     assert bootstrap_interval(values, samples=5000) == pytest.approx(tuple(theirs), abs=0.02)
+
+
+def test_the_visible_difference_is_what_a_test_finds_four_times_in_five():
+    rng = np.random.default_rng(0)
+    users, spread = 400, 0.2
+    told = compare(rng.normal(0, spread, users), np.zeros(users), samples=500).visible
+    assert told == pytest.approx(2.8 * spread / users**0.5, rel=0.15)
+    found = [compare(rng.normal(told, spread, users), np.zeros(users), samples=200).significant for _ in range(200)]
+    assert 0.7 < np.mean(found) < 0.9
+
+
+def test_not_worse_is_read_off_the_lower_end():
+    level = Comparison(-0.001, -0.012, 0.010, 0.8)
+    assert not level.significant and not level.not_worse(0.01) and level.not_worse(0.02)
 
 
 def test_compare():

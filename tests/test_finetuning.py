@@ -20,7 +20,7 @@ from textrec_utils.finetuning import (
     train_two_tower,
 )
 from textrec_utils.finetuning.batches import Batches
-from textrec_utils.finetuning.features import Features, Material
+from textrec_utils.finetuning.features import Features, Material, frozen_table
 from textrec_utils.finetuning.towers import Dropout
 from textrec_utils.losses import LOSSES, Loss
 from textrec_utils.splits import make_split
@@ -305,3 +305,30 @@ def test_a_recommender_says_how_its_tower_was_made(taste):
     assert three.needs == {"text", "model"} and three.settings()["features"] == "lexical"
     timed = TwoTowerConfig(user="recency", **QUICK)
     assert "time" in train_two_tower(taste, timed, progress=False, cache=False).recommender("").needs
+
+
+# ---------------------------------------------------------------- controls: towers that read nothing of an item
+
+
+def test_controls_read_noise_the_wrong_text_or_the_number_alone(taste):
+    config, rows = TwoTowerConfig(**QUICK), {}
+    for name in ("encoder", "shuffled", "random"):
+        rows[name] = frozen_table(taste, replace(config, features=name))
+    assert sorted(map(tuple, rows["shuffled"])) == sorted(map(tuple, rows["encoder"]))
+    assert (rows["shuffled"] != rows["encoder"]).any(axis=1).mean() > 0.9
+    assert abs(np.corrcoef(rows["random"])[np.triu_indices(60, 1)]).mean() < 0.1
+    other = frozen_table(taste, replace(config, features="random", seed=1))
+    assert (other != rows["random"]).any()
+    ids = train_two_tower(taste, replace(config, features="ids"), progress=False, cache=False)
+    assert ids.trained == 60 * 16 and ids.item_vectors.shape == (60, 16)
+
+
+@pytest.mark.parametrize(("reads", "needs"), [("ids", set()), ("random", set()), ("shuffled", {"text", "model"})])
+def test_controls_say_what_they_need_and_are_served_as_they_were_trained(taste, tmp_path, reads, needs):
+    tower = train_two_tower(taste, TwoTowerConfig(features=reads, **QUICK), progress=False, cache=False)
+    model = tower.recommender(reads).fit(taste)
+    assert model.needs == needs
+    model.save(tmp_path / "kept")
+    assert (Recommender.load(tmp_path / "kept").score(taste.test_users) == model.score(taste.test_users)).all()
+    with pytest.raises(ValueError, match="rung"):
+        TwoTowerConfig(features=reads, rung="whole")

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from textrec_utils.baselines import EASE, HistoryMean, Popularity, Recommender, tfidf_vectors
 from textrec_utils.evaluation import evaluate
-from textrec_utils.hybrids import ReciprocalRankFusion, ZScoreBlend
+from textrec_utils.hybrids import NewcomerPlaces, ReciprocalRankFusion, ZScoreBlend
 from textrec_utils.splits import make_split
 
 
@@ -93,3 +93,44 @@ def test_on_new_items_the_fusion_is_the_text(movielens):
     alone = evaluate(text, split, ["ndcg@10"])
     for fusion in (ZScoreBlend([EASE(), text]), ReciprocalRankFusion([Popularity(), text])):
         assert evaluate(fusion, split, ["ndcg@10"]).mean("ndcg@10") == pytest.approx(alone.mean("ndcg@10"), abs=1e-3)
+
+
+class Arrived(Half):
+    """Items 3 and 4 have just come; of four users one has liked nothing, one item 0, two items 0 and 1."""
+
+    candidates = np.ones(6, dtype=bool)
+    train_matrix = sparse.csr_matrix(np.array([[0] * 6, [1, 0, 0, 0, 0, 0], *[[1, 1, 0, 0, 0, 0]] * 2]))
+    cold = np.array([False, False, False, True, True, False])
+
+
+def order(model, user):
+    scores = model.score(np.array([user]))[0]
+    unseen = Arrived.train_matrix[[user]].toarray()[0] == 0
+    return [i for i in np.argsort(-scores, kind="stable").tolist() if unseen[i]]
+
+
+def test_newcomers_have_the_last_places_of_those_who_have_liked_most():
+    ranks = Fixed("甲", [[6, 5, 4, 0.1, 0.2, 3]] * 4)
+    model = NewcomerPlaces([ranks], after=0, over=0.5, most=3, k=3).fit(Arrived())
+    assert model.places(np.arange(4)).tolist() == [0, 0, 2, 2]  # a third has liked less than they: 3 · (1/3) / 0.5 = 2
+    assert order(model, 0) == [0, 1, 2, 5, 4, 3]  # no place: newcomers at the end, the better one first
+    assert order(model, 2) == [2, 4, 3, 5]
+    one = NewcomerPlaces([ranks], after=0, over=1, most=3, k=3).fit(Arrived())
+    assert one.places(np.arange(4)).tolist() == [0, 0, 1, 1] and order(one, 2) == [2, 5, 4, 3]
+    assert NewcomerPlaces([ranks], after=0.5, over=0.2, most=3).fit(Arrived()).places(np.arange(4)).tolist() == [0] * 4
+    other = Fixed("乙", [[0, 0, 0, 2, 1, 0]] * 4)
+    both = NewcomerPlaces([ranks, other], after=0, over=0.5, most=3, k=3).fit(Arrived())
+    assert order(both, 2) == [2, 3, 4, 5] and both.settings()["parts"][1]["name"] == "乙"
+    given = NewcomerPlaces([ranks], new=np.eye(6, dtype=bool)[5], after=0, over=0.5, most=3, k=3).fit(Arrived())
+    assert order(given, 2) == [2, 4, 5, 3]  # one newcomer can't fill two places: it has the last
+    for wrong in ({"over": 0}, {"after": 1}, {"most": 11}):
+        with pytest.raises(ValueError, match="over 大于 0"):
+            NewcomerPlaces([ranks], **wrong)
+
+
+def test_where_nothing_is_new_or_all_is_the_order_stays(taste):
+    ease = EASE().fit(taste)
+    plain = evaluate(ease, taste, ["ndcg@5"], fit=False).ranked
+    for new in (np.zeros(taste.n_items, dtype=bool), np.ones(taste.n_items, dtype=bool)):
+        model = NewcomerPlaces([ease], new=new, after=0, over=0.1, most=5, k=5, fit_parts=False).fit(taste)
+        assert (evaluate(model, taste, ["ndcg@5"], fit=False).ranked == plain).all()

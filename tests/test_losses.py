@@ -5,7 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from textrec_utils.losses import bpr_loss, full_softmax_loss, in_batch_loss, mine_hard_negatives
+from textrec_utils.losses import (
+    bpr_loss,
+    full_softmax_loss,
+    in_batch_corrected_loss,
+    in_batch_loss,
+    mine_hard_negatives,
+)
 
 
 def test_full_softmax_by_hand():
@@ -108,3 +114,44 @@ def test_a_hard_negative_weighs_as_much_as_one_item_of_the_catalogue():
         mined = 4 * torch.exp(hard[p] @ users[p] / 0.5)
         by_hand.append(-torch.log(columns[p] / (columns.sum() + mined.sum())))
     assert loss == pytest.approx(float(torch.stack(by_hand).mean()), abs=1e-4)
+
+
+def test_the_corrected_loss_has_the_gradient_of_the_whole_softmax():
+    """Items as they are drawn in training, popular ones more often; the mean gradient over many batches."""
+    torch.manual_seed(0)
+    user, catalogue = torch.randn(1, 4), torch.randn(6, 4)
+    q = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.04, 0.01])
+    nothing, liked = torch.zeros(400, 6, dtype=torch.bool), 4  # an item that hardly anybody likes
+
+    def gradient(loss) -> torch.Tensor:
+        items = catalogue.clone().requires_grad_()
+        loss(items).backward()
+        return items.grad
+
+    target = torch.zeros(1, 6)
+    target[0, liked] = 1
+    whole = gradient(lambda items: full_softmax_loss(user, items, target, nothing[:1], 1.0))
+    drawn = [torch.multinomial(q, 400, replacement=True) for _ in range(40)]
+    for rows in drawn:
+        rows[0] = liked  # row 0 asks for it, the other rows are its negatives
+
+    def first_row(loss):  # the others' users are zero: no gradient comes from them
+        alone = torch.cat([user, torch.zeros(399, 4)])
+        return lambda items: sum(400 * loss(alone, items[rows], rows) for rows in drawn) / len(drawn)
+
+    def corrected(users, items, rows):
+        return in_batch_corrected_loss(users, items, rows, nothing, 1.0, torch.log(q))
+
+    def plain(users, items, rows):
+        return in_batch_loss(users, items, rows, nothing, 1.0, torch.log(q))
+
+    near, far = (gradient(first_row(loss)) for loss in (corrected, plain))
+    assert (near - whole).norm() < 0.05 * whole.norm() < (far - whole).norm()
+
+
+def test_a_row_without_negatives_adds_nothing_to_the_corrected_loss():
+    users, items = torch.randn(3, 4, requires_grad=True), torch.randn(3, 4)
+    loss = in_batch_corrected_loss(users, items, torch.tensor([1, 1, 1]), torch.zeros(3, 5, dtype=torch.bool), 0.1,
+                                   torch.log(torch.full((5,), 0.2)))  # fmt: skip
+    loss.backward()
+    assert loss == 0 and (users.grad == 0).all()

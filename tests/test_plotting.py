@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from textrec_utils.plotting import LiveCurve, plot_curves, plot_leaderboard, plot_map
+from textrec_utils.plotting import LiveCurve, plot_curves, plot_leaderboard, plot_map, spread_labels
 
 
 def test_a_live_curve_is_one_figure_that_is_updated(monkeypatch):
@@ -42,4 +42,21 @@ def test_dollars_and_backslashes_in_names_are_no_formulas():
     legend = axes[0].get_legend().get_texts()[0]
     alone = plt.figure().text(0, 0, r"\$\frac\$ 和 \$x_1\$ \a", font=legend.get_fontproperties())
     assert legend.get_window_extent().width == alone.get_window_extent().width
+    plt.close("all")
+
+
+def test_labels_of_a_map_keep_off_each_other():
+    points = np.array([[0.0, 0.0], [0.01, 0.0], [0.0, 0.02], [1.0, 1.0]])
+    ax = plot_map(points, ["一个长长的片名"] * 4, pd.Series(list("甲甲乙乙")))
+
+    def overlaps():
+        boxes = [label.get_window_extent() for label in ax.texts]
+        dots = ax.transData.transform(points)
+        pairs = sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        return pairs + sum(box.count_contains(dots) for box in boxes)
+
+    ax.figure.canvas.draw()
+    assert overlaps() > 0
+    spread_labels(ax)
+    assert overlaps() == 0
     plt.close("all")

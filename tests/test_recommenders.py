@@ -25,6 +25,7 @@ from textrec_utils.baselines import (
     ItemKNN,
     Popularity,
     Random,
+    RecentPopularity,
     Recommender,
     RP3Beta,
     UserKNN,
@@ -36,7 +37,7 @@ from textrec_utils.core.errors import DataError
 from textrec_utils.datasets import Dataset
 from textrec_utils.evaluation import evaluate
 from textrec_utils.finetuning import TwoTowerConfig, train_two_tower
-from textrec_utils.hybrids import Blend, Given, ReciprocalRankFusion, ZScoreBlend
+from textrec_utils.hybrids import Blend, Given, NewcomerPlaces, ReciprocalRankFusion, ZScoreBlend
 from textrec_utils.pair_classifier import PairClassifier, TwoStage
 from textrec_utils.ranking import recommend
 from textrec_utils.splits import Split, make_split
@@ -115,9 +116,15 @@ def two_stage(split, depth=2, parts=({"name": "EASE"}, {"name": "", "pairs": 8, 
     return TwoStage(CASES["EASE"].build(split, **first), PairClassifier(**second), depth)
 
 
+def newcomer_places(split, parts=({"name": "EASE"}, {"name": "TF-IDF"}), **settings):
+    made = [CASES[part["name"]].build(split, **{k: v for k, v in part.items() if k != "name"}) for part in parts]
+    return NewcomerPlaces(made, **settings)
+
+
 CASES: dict[str, Case] = {
     "随机": Case(lambda split, **s: Random(**s or {"seed": 3}), learns=False, by_chance=True),
     "热门": Case(lambda split, **s: Popularity(**s), learns=False),
+    "此刻热门": Case(lambda split, **s: RecentPopularity(**s or {"hours": 48.0}), learns=False),
     "ItemKNN": Case(lambda split, **s: ItemKNN(**s or {"neighbours": 12, "shrink": 1.0})),
     "RP3β": Case(lambda split, **s: RP3Beta(**s or {"neighbours": 12})),
     "UserKNN": Case(lambda split, **s: UserKNN(**s or {"neighbours": 12, "shrink": 1.0})),
@@ -135,6 +142,7 @@ CASES: dict[str, Case] = {
     "TF-IDF dense": content(tfidf_vectors(TEXTS).toarray(), "TF-IDF dense"),
     "ZScoreBlend": blend(ZScoreBlend, "EASE", "TF-IDF"),
     "ReciprocalRankFusion": blend(ReciprocalRankFusion, "热门", "ItemKNN"),
+    "NewcomerPlaces": Case(newcomer_places),
     "Given": Case(lambda split, **s: Given("Given", EASE(10.0).fit(split).score(EVERYONE), **s)),
     "双塔": Case(two_tower),
     "两段": Case(two_stage, by_chance=True),
@@ -147,6 +155,7 @@ IDS = {
     "EASE＋文字": "EASEWithText",
     "随机": "Random",
     "热门": "Popularity",
+    "此刻热门": "RecentPopularity",
     "TF-IDF dense": "TF-IDF-dense",
     "双塔": "UserTower",
     "两段": "TwoStage",

@@ -30,7 +30,7 @@ from textrec_utils.report.comparisons import (
 from textrec_utils.report.examples import pick, situations, with_lists
 from textrec_utils.report.figures import group_figure
 from textrec_utils.report.groups import Grouping, groupings, thirds
-from textrec_utils.report.verdict import among_new_items, in_words, joined, versus, where_it_fails
+from textrec_utils.report.verdict import among_new_items, in_words, joined, versus, where_it_fails, who_wins
 from textrec_utils.report.words import speed_words, tie_words
 from textrec_utils.splits import Split
 
@@ -60,7 +60,7 @@ def quick(kept_quick) -> Report:
 def test_new_items_are_a_report_of_their_own(quick):
     cold = quick.among_new_items()
     assert cold.split.protocol == "cold_items" and cold.candidates == 12 and cold.k == 2 and not cold.results
-    assert quick.results and quick.k == 5 and cold.main == "recall@2"
+    assert quick.results and quick.k == 5 and cold.main == "ndcg@2"
     with pytest.raises(DataError):
         quick.among_new_items(min_value=2.0)
 
@@ -76,10 +76,10 @@ def test_ties_on_new_items_are_told_as_they_are(quick):
     popular, chance = cold.results["popularity"], cold.results["random"]
     assert len(np.unique(popular.ranked, axis=0)) == 1
     for high, word in ((1.0, "高一些"), (0.0, "低一些"), (0.5, "正好一样")):
-        popular.users["recall@2"], chance.users["recall@2"] = high, 0.5
-        said = tie_words(cold.results, "recall@2")
+        popular.users["ndcg@2"], chance.users["ndcg@2"] = high, 0.5
+        said = tie_words(cold.results, "ndcg@2")
         assert said.startswith("热门、ItemKNN、EASE给") and word in said and f"{high:.4f}" in said and "0.5000" in said
-    assert tie_words(quick.results, "recall@5") == ""
+    assert tie_words(quick.results, "ndcg@5") == ""
 
 
 @pytest.mark.parametrize(
@@ -97,19 +97,20 @@ def test_speed_words_give_a_ratio_only_where_it_says_something(text, other, said
     assert speed_words(Cost(text), Cost(other)) == said
 
 
-def result(key: str, values, seconds: float = 1.0, metric: str = "recall@5") -> Result:
-    return Result(METHODS[key].label, np.zeros((0, 5), int), pd.DataFrame({metric: values}), Cost(seconds), {}, key)
+def result(key: str, values, seconds: float = 1.0, metric: str = "ndcg@5") -> Result:
+    users = pd.DataFrame({metric: values, "recall@5": values})
+    return Result(METHODS[key].label, np.zeros((0, 5), int), users, Cost(seconds), {}, key)
 
 
 def test_versus_says_higher_lower_or_nothing():
     rival = result("ease", [0.5, 0.5])
     clear = Comparison(0.1, 0.05, 0.15, 0.0001)
-    assert versus(Rivalry(rival, clear, 0.0002), "recall@5") == (
+    assert versus(Rivalry(rival, clear, 0.0002), "ndcg@5") == (
         "比EASE高20%，差异显著（差+0.1000，95%区间[+0.0500, +0.1500]，校正后p<0.001）"
     )
-    assert versus(Rivalry(rival, replace(clear, difference=-0.1), 0.01), "recall@5").startswith("比EASE低20%，差异显著")
-    assert versus(Rivalry(rival, clear, 0.05), "recall@5").startswith("和EASE分不出高下（")  # not below .05
-    assert versus(Rivalry(result("ease", [0.0]), clear, 0.01), "recall@5").startswith("比EASE高，差异显著")
+    assert versus(Rivalry(rival, replace(clear, difference=-0.1), 0.01), "ndcg@5").startswith("比EASE低20%，差异显著")
+    assert versus(Rivalry(rival, clear, 0.05), "ndcg@5").startswith("和EASE分不出高下（")  # not below .05
+    assert versus(Rivalry(result("ease", [0.0]), clear, 0.01), "ndcg@5").startswith("比EASE高，差异显著")
 
 
 def test_the_front_is_what_nothing_beats_in_time_and_quality(quick):
@@ -144,8 +145,18 @@ def test_plain_is_never_random_and_may_be_popularity(quick):
     assert sides.plain.key == "popularity" and sides.behaviour.key in ("itemknn", "ease")
     said = in_words(quick, sides, rivalries(quick, sides), [])
     assert re.search(r"后者是最好的协同方法；.*热门.*，后者是最好的非文本方法。", said)
-    assert said.startswith("- **谁赢**：随机（不看内容的方法），recall@5为1.0000") and "合起来" not in said
-    assert said.splitlines()[-1].startswith("- **协议**：留最后一条（leave_last_out），跨用户泄漏：")
+    assert said.startswith("- **谁赢**：随机（不看内容的方法），ndcg@5为1.0000") and "合起来" not in said
+    assert said.splitlines()[1].startswith("- **协议**：留最后一条（leave_last_out），跨用户泄漏：")
+
+
+def test_the_second_metric_has_its_say(quick):
+    for r in quick.results.values():
+        r.users[["ndcg@5", "recall@5"]] = 0.0
+    ease, knn = quick.results["ease"], quick.results["itemknn"]
+    ease.users[["ndcg@5", "recall@5"]] = 0.6, 0.8
+    assert who_wins(quick).endswith("；按recall@5，第一名还是它")
+    knn.users["recall@5"] = 0.9
+    assert who_wins(quick).endswith("；换成recall@5，第一名是ItemKNN（0.9000对0.8000，显著领先它）")
 
 
 def test_joining_both_is_compared_with_the_best_single_method(quick):
@@ -188,9 +199,11 @@ def test_new_items_are_told_by_the_best_of_both_kinds(quick):
     quick.results["bert_center"].users[quick.main] = 1.0
     for key in ("itemknn", "ease"):
         quick.results[key].users[quick.main] = 0.0
+    quick.mixed["bert_center"] = (quick.results["itemknn"], quick.results["bert_center"])
     said = among_new_items(quick)
-    assert said.startswith("在只有新物品的候选里，recall@5最好的文本方法是BERT 去均值（1.0000），")
-    assert said.endswith("，协同方法最好的是0.0000，文本更高（p<0.001）")
+    assert said.startswith("在只有新物品的候选里，ndcg@5最好的文本方法是BERT 去均值（1.0000），")
+    assert "，协同方法最好的是0.0000，文本更高（p<0.001）；" in said
+    assert said.endswith("和全部物品混在一起排，BERT 去均值是0.0000，给新物品留位置之后是1.0000")
     quick.results["ease"].users[quick.main] = 1.0
     assert "文本没有显著优势（p=1.000）" in among_new_items(quick)
     assert "**新物品**" in in_words(quick, sides_of(quick), rivalries(quick, sides_of(quick)), [], quick)
@@ -321,7 +334,7 @@ def test_the_notebook_shows_it_all(own_folder, tmp_path):
     html = "\n".join(o.data["text/html"] for o in outputs if "text/html" in o.get("data", {}))
     assert sum("image/png" in o.get("data", {}) for o in outputs) == 4
     assert not re.search(r"<img|(?<!\\)\$", said) and "<img" not in html and "tex2jax_ignore" in html
-    assert re.search(r"## 结论先行\n- \*\*谁赢\*\*.*\n- \*\*文本值不值\*\*", said)
+    assert re.search(r"## 结论先行\n- \*\*谁赢\*\*.*\n- \*\*协议\*\*.*\n- \*\*文本值不值\*\*", said)
     told = ("**代价**", "**哪里失败**", "**当心**", "**协议**", "说明不了方法的好坏", "测试里喜欢的")
     assert all(word in said for word in told)
     assert "表里的“融合”" in said and "**合起来**" in said

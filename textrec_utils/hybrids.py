@@ -1,4 +1,4 @@
-"""Several recommenders as one: blended scores, blended ranks."""
+"""Several recommenders as one: blended scores, blended ranks, places kept for newcomers."""
 
 from __future__ import annotations
 
@@ -118,3 +118,65 @@ class ReciprocalRankFusion(Blend):
 
         ranks = rankdata(-np.where(open_, scores, -np.inf), axis=1)
         return 1.0 / (self.constant + ranks)
+
+
+class NewcomerPlaces(Blend):
+    """The last places of a list are kept for items that have just come: the more of them, the more a user has liked.
+
+    What few have had a chance to like scores low beside what everyone knows, whoever would like it: scores compare
+    within each of the two groups, not across. Whoever has liked much has had the best of the old, and loses least by
+    new ones.
+    parts: what ranks the established items and, where a second one is given, what ranks the newcomers. new: (items,)
+    bool; None: what has no training like. Of the first k places the last ⌊most · min(1, max(0, f − after) / over)⌋
+    are newcomers', where f is the share of users who have liked fewer items than this one; further newcomers come after
+    everything else. most: None is half of k. The scores are minus ranks.
+    """
+
+    SETTINGS = ("after", "over", "most", "k")  # the defaults: chosen on validation films of movielens-zh (chapter 08)
+    FITTED = ("_candidates", "_seen", "_new", "_lengths")
+
+    def __init__(
+        self, parts: Sequence[Recommender], *, new: np.ndarray | None = None, after: float = 0.3, over: float = 0.2,
+        most: int | None = None, k: int = 10, name: str = "", fit_parts: bool = True,
+    ):  # fmt: skip
+        most = k // 2 if most is None else most
+        if len(parts) > 2 or not 0 <= after < 1 or not over > 0 or not 0 <= most <= k:
+            got = f"{len(parts)}个、{after}、{over}、{most}"
+            raise ValueError(f"一个或两个推荐器，after 从 0 到 1，over 大于 0，most 至多 k（{k}）；得到{got}。")
+        super().__init__(parts, name=name, fit_parts=fit_parts)
+        self.after, self.over, self.most, self.k, self._given = after, over, most, k, new
+
+    def fit(self, split: Split) -> NewcomerPlaces:
+        self._new = split.cold if self._given is None else self._given
+        lengths = np.diff(split.train_matrix.indptr)
+        self._lengths = np.sort(lengths[lengths > 0])
+        return super().fit(split)
+
+    def places(self, users: np.ndarray) -> np.ndarray:
+        """(users,) how many of the first k places are kept for newcomers."""
+        lengths = np.diff(self._seen.indptr)[users]
+        share = np.searchsorted(self._lengths, lengths) / max(1, len(self._lengths))
+        return np.floor(self.most * np.clip((share - self.after) / self.over, 0, 1) + 1e-9).astype(int)
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        seen = self._seen[users]
+        open_ = self._candidates & (seen.toarray() == 0)  # (users, items)
+        old = np.asarray(self.parts[0].score(users))
+        new = old if len(self.parts) == 1 else np.asarray(self.parts[1].score(users))
+        established = open_ & ~self._new
+        old_rank, new_rank = _ranks(old, established), _ranks(new, open_ & self._new)
+        highest = np.where(established, old, -np.inf).max(axis=1, initial=-np.inf)
+        lowest = np.where(established, old, np.inf).min(axis=1, initial=np.inf)
+        old_rank[highest <= lowest] = 0  # it tells nothing apart for them: no order shall come of the rows' own
+        kept = np.minimum(self.places(users), (open_ & self._new).sum(axis=1))[:, None]
+        place = np.where(new_rank < kept, self.k - kept + new_rank, old.shape[1] + new_rank)
+        place = np.where(self._new, place, old_rank + kept * (old_rank >= self.k - kept))
+        return -place.astype(np.float32)
+
+
+def _ranks(scores: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """(users, items) ranks from 0, best first, of those in `among`, then all others; ties in the order of items."""
+    order = np.argsort(-np.where(among, scores, -np.inf), axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(scores.shape[1])[None], axis=1)
+    return ranks

@@ -54,6 +54,30 @@ def in_batch_loss(
     return F.cross_entropy(logits, torch.arange(len(target), device=target.device))
 
 
+def in_batch_corrected_loss(
+    users: torch.Tensor, items: torch.Tensor, target: torch.Tensor, barred: torch.Tensor,
+    temperature: torch.Tensor | float, log_q: torch.Tensor,
+) -> torch.Tensor:  # fmt: skip
+    """The gradient of the whole catalogue's softmax from a batch's items, the liked one counted as what it is.
+
+    `in_batch_loss` treats the liked item as one more draw from q and weighs it 1 / q_i, though it is always there: an
+    item with few likes then fills the denominator by itself, and its loss vanishes. Here (Khrylchenko et al. 2025,
+    "Correcting the LogQ correction") only the negatives n are draws, from q without the liked item i:
+    Z = mean_n exp(s_n − log(q_n / (1 − q_i))) estimates Σ_{j≠i} exp(s_j), and
+    ∇ log softmax = (1 − P_i) ∇(s_i − log Z) with P_i = e^{s_i} / (e^{s_i} + Z), held fixed.
+    Arguments as above. A row whose negatives are all masked adds nothing.
+    """
+    scores = users @ items.T / temperature  # (pairs, pairs)
+    others = ~((target[:, None] == target[None, :]) | barred[:, target])
+    count, own_q = others.sum(1), log_q[target].exp().clamp(max=1 - 1e-6)
+    logits = scores - log_q[target] + torch.log1p(-own_q)[:, None]
+    # A finite filler: rows without negatives would otherwise put NaN into the gradient.
+    log_z = torch.logsumexp(logits.masked_fill(~others, -1e9), dim=1) - torch.log(count.clamp(min=1).float())
+    liked = scores.diagonal()
+    wrong = torch.sigmoid(log_z - liked).detach()  # 1 − P_i: how unsure the model still is
+    return (wrong * (log_z - liked) * (count > 0)).mean()
+
+
 def bpr_loss(
     users: torch.Tensor, items: torch.Tensor, negatives: torch.Tensor, temperature: torch.Tensor | float
 ) -> torch.Tensor:
@@ -142,6 +166,10 @@ def _in_batch(a: Asked, correct: bool) -> torch.Tensor:
     return in_batch_loss(a.users, a.items[a.target], a.target, a.barred, a.temperature, log_q, hard)
 
 
+def _corrected(a: Asked) -> torch.Tensor:
+    return in_batch_corrected_loss(a.users, a.items[a.target], a.target, a.barred, a.temperature, a.log_q)
+
+
 def _bpr(a: Asked) -> torch.Tensor:
     return bpr_loss(a.users, a.items[a.target], a.items[a.negatives], a.temperature)
 
@@ -150,6 +178,7 @@ def _bpr(a: Asked) -> torch.Tensor:
 LOSSES = {
     "full": Loss("users", "none", _full, "全目录softmax"),
     "in_batch": Loss("pairs", "hard", lambda a: _in_batch(a, True), "批内负例，logQ校正"),
+    "in_batch_corrected": Loss("pairs", "none", _corrected, "批内负例，校正过的logQ"),
     "in_batch_no_logq": Loss("pairs", "hard", lambda a: _in_batch(a, False), "不校正"),
     "bpr": Loss("pairs", "always", _bpr),
 }

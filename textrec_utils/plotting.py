@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
 
 from textrec_utils.core.escape import in_figure
 
@@ -112,3 +113,35 @@ def plot_map(points: np.ndarray, labels: list[str], groups: pd.Series, ax: Axes 
     ax.set_xlabel("第一维（无单位）")
     ax.set_ylabel("第二维（无单位）")
     return ax
+
+
+def spread_labels(ax: Axes, margin: float = 2) -> None:
+    """Move the labels of `plot_map` apart; call it last, when legend, title and limits are final.
+
+    Each label goes to the place around its point where it covers least of the markers and of the other labels, and
+    leaves the axes least; near places come first. Two rounds, since the first labels don't know of the last.
+    margin: what stays free around a label, in pixels.
+    """
+    ax.figure.canvas.draw()  # the layout must be final before boxes are measured
+    markers = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in ax.transData.transform([t.xy for t in ax.texts])]
+    frame, boxes = ax.get_window_extent(), {}
+    sides = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
+    places = [(far, *side) for far in (6, 11, 17, 24) for side in sides]
+
+    def put(label, place: tuple[int, int, int]) -> Bbox:
+        far, x, y = place
+        label.set_position((far * x, far * y))  # in points, from its marker
+        label.set_horizontalalignment({-1: "right", 0: "center", 1: "left"}[x])
+        label.set_verticalalignment({-1: "top", 0: "center", 1: "bottom"}[y])
+        return label.get_window_extent().padded(margin)
+
+    def covered(box: Bbox, others: list[Bbox]) -> float:
+        shared = [common for other in others if (common := Bbox.intersection(box, other))]
+        inside = Bbox.intersection(box, frame)
+        outside = box.width * box.height - (inside.width * inside.height if inside else 0)
+        return sum(common.width * common.height for common in shared) + outside
+
+    for i, label in [*enumerate(ax.texts)] * 2:
+        others = markers + [box for j, box in boxes.items() if j != i]
+        best = min(places, key=lambda place: covered(put(label, place), others) + 2 * place[0])
+        boxes[i] = put(label, best)

@@ -73,7 +73,12 @@ class Split:
 
     @cached_property
     def cold(self) -> np.ndarray:
-        return np.asarray(self.train_matrix.sum(axis=0)).ravel() == 0
+        return self.likes == 0
+
+    @cached_property
+    def likes(self) -> np.ndarray:
+        """(items,) float32, training positives of each item."""
+        return np.asarray(self.train_matrix.sum(axis=0)).ravel()
 
     @cached_property
     def histories(self) -> list[np.ndarray]:
@@ -93,8 +98,27 @@ class Split:
 
     def inner(self) -> "Split":
         """The same protocol once more on the training part: for tuning, without a look at the test."""
-        inner = _PARTS[self.protocol](self.dataset, self.train, seed=self.seed + 1, **self.options)
+        return self._inner(1)
+
+    def _inner(self, n: int) -> "Split":
+        inner = _PARTS[self.protocol](self.dataset, self.train, seed=self.seed + n, **self.options)
         return replace(inner, options=self.options)
+
+    def inners(self, count: int) -> list["Split"]:
+        """Up to `count` inner splits, `inner()` first: what one of them likes by chance another may not.
+
+        Protocols that draw, draw anew; those by time go on inwards, each time on what the last one trained on, as far
+        as the data reach.
+        """
+        if self.protocol not in TIMED:
+            return [self._inner(n) for n in range(1, count + 1)]
+        found = [self.inner()]
+        while len(found) < count:
+            try:
+                found.append(found[-1].inner())
+            except TooLittleData:
+                break
+        return found
 
     def describe(self) -> dict[str, object]:
         """What a table should say of its split."""

@@ -26,6 +26,12 @@ _VALUE = r"""\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+)"""
 _BARE = r"(?:async|autoplay|checked|controls|defer|disabled|hidden|loop|muted|nowrap|open|readonly|required|selected)\b"
 _ELEMENT = rf"</?[a-z][\w:-]*(?:\s+(?:[\w:-]+{_VALUE}|{_BARE}))*\s*/?>"
 _TAG = re.compile(rf"{_ELEMENT}|<![a-z][^<>]*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+# Tags that mark letters within a line and part no words; all others (p, br, td, li, …) do.
+_INLINE = frozenset(
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd mark nobr q s samp small span strike strong"
+    " sub sup time tt u var wbr".split()
+)
+_NAME = re.compile(r"</?([a-z][\w:-]*)", re.IGNORECASE)
 _URL = re.compile(r"https?://[^\s\u2018-\u201f\u2026\u3000-\u9fff\uff00-\uffef]+")
 _INVISIBLE = re.compile(r"[\u0000-\u0008\u000b-\u001f\u007f\u00ad\u200b\u200c\u200e\u200f\u202a-\u202e\u2060\ufeff]")
 # A zero-width joiner is dirt, except inside an emoji such as a family, which it holds together.
@@ -39,6 +45,8 @@ _NAME_DOT = re.compile(r"(?<=[\u4e00-\u9fffA-Za-z])·(?=[\u4e00-\u9fffA-Za-z])")
 def normalize(text: str, *, emoji: str = "keep") -> str:
     """Markup and links out, width and compatibility forms unified (NFKC), blanks collapsed.
 
+    Tags within a line, such as <b>, and comments leave nothing behind, so that no word is cut; others, such as <p>,
+    leave a blank.
     emoji: "keep" as they are, "remove", or "name" (`:thumbs_up:` style Chinese names).
     NFKC turns full-width ＡＢＣ１２３ into ABC123 and ㎏ into kg; Chinese punctuation such as
     ，and ！ becomes ASCII by NFKC as well, so it is set aside and kept.
@@ -46,7 +54,7 @@ def normalize(text: str, *, emoji: str = "keep") -> str:
     """
     if not isinstance(text, str):
         raise TypeError(f"normalize 需要字符串，得到 {type(text).__name__}；缺失值请先换成空串。")
-    text = _URL.sub(" ", _TAG.sub(" ", html.unescape(text)))
+    text = _URL.sub(" ", _TAG.sub(_without_tag, html.unescape(text)))
     text = _STRAY_JOINER.sub("", _INVISIBLE.sub("", text))
     # Run by run, not letter by letter: e with an accent of its own, or ｶ with ﾞ, become one letter.
     text = _RUN.sub(lambda run: unicodedata.normalize("NFKC", run[0]), text)
@@ -56,6 +64,11 @@ def normalize(text: str, *, emoji: str = "keep") -> str:
         replace = "" if emoji == "remove" else (lambda e, _: emoji_names.demojize(e, language="zh"))
         text = emoji_names.replace_emoji(text, replace=replace)
     return " ".join(_STRAY_JOINER.sub("", text).split())
+
+
+def _without_tag(tag: re.Match[str]) -> str:
+    name = _NAME.match(tag[0])
+    return "" if tag[0].startswith("<!--") or (name and name[1].lower() in _INLINE) else " "
 
 
 def is_word(token: str) -> bool:

@@ -34,5 +34,5 @@ def load_caixin() -> Dataset:
         "caixin", items, users_seen(kept), kept[["user_id", "item_id", "timestamp"]].assign(value=1.0),
         licence="未声明：仅供教学与研究，不得再分发",
         source="财新网 2014 年 3 月点击日志（第二届中国大数据技术创新大赛）",
-        removed=(removed, twins), default_protocol="temporal",
+        removed=(removed, twins), default_protocol="temporal", fresh_days=1.0,
     )  # fmt: skip

@@ -26,6 +26,7 @@ class Dataset:
     has_time: False where the source has no timestamps; then only a random split is honest.
     removed: what the loader left out or changed, and why, one sentence each.
     default_protocol: the split that a report makes unasked (one of `splits.PROTOCOLS`; random without times).
+    fresh_days: items are worth recommending so many days after they were published (a report's candidates), or None.
     entity_columns: columns of items that list names joined by `|`, which a segmenter should not cut.
 
     Items and users stand in the order of a hash of their ids. Ties in a ranking go to the lower
@@ -43,6 +44,7 @@ class Dataset:
     has_time: bool = True
     removed: tuple[str, ...] = ()
     default_protocol: str = "leave_last_out"
+    fresh_days: float | None = None
     entity_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

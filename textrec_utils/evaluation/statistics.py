@@ -79,6 +79,18 @@ class Comparison:
     def significant(self) -> bool:
         return self.p_value < 0.05
 
+    @property
+    def visible(self) -> float:
+        """The least true difference that so many users would show four times in five: 2.8 standard errors, for a
+        two-sided test at 5% and a power of 80% (Cohen 1988), the standard error read off the interval's width. What
+        "not told apart" leaves open lies below it."""
+        return (self.high - self.low) / (2 * 1.96) * (1.96 + 0.84)
+
+    def not_worse(self, margin: float) -> bool:
+        """Is a at most `margin` below b? Said by the interval's lower end (non-inferiority, Piaggio et al. 2012): that
+        a difference was not found does not show that there is none."""
+        return self.low > -margin
+
 
 def compare(
     a: np.ndarray, b: np.ndarray, *, users: np.ndarray | None = None, samples: int = 2000, seed: int = 0

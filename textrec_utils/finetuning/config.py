@@ -12,6 +12,8 @@ from textrec_utils.core.errors import DataError
 from textrec_utils.encoder.pooling import POOLINGS
 from textrec_utils.losses import LOSSES
 
+FEATURES = ("encoder", "lexical", "both", "shuffled", "random", "ids")
+ENCODED = ("encoder", "both", "shuffled")  # of these, what needs an encoder
 MEANING_SCALE = 0.5  # of the encoder's vector beside the lexical one, chosen on validation splits of movielens-zh
 
 
@@ -22,7 +24,8 @@ class Reading:
     rung: str = "head"
     """训练什么：head（编码器不动）、last_layer（加最后一层）、lora（加低秩矩阵，Hu et al. 2021）、whole（全部）。"""
     features: str = "encoder"
-    """头读什么：encoder（编码器的向量）、lexical（字的TF-IDF降维，认得名字）、both（并排）；后两样只配 rung=head。"""
+    """头读什么：encoder（编码器的向量）、lexical（字的TF-IDF降维，认得名字）、both（并排）；作对照的有 shuffled
+    （编码器的向量在物品之间打乱）、random（随机向量）、ids（每个编号学一个向量）。encoder 之外的只配 rung=head。"""
     meaning: float = MEANING_SCALE
     """both 里编码器那一半乘上多少。"""
     whitening: float = 0.5
@@ -35,7 +38,7 @@ class Reading:
     """lora 的低秩矩阵的秩。"""
 
     def _check(self) -> None:
-        _one_of(self, rung=("head", "last_layer", "lora", "whole"), features=("encoder", "lexical", "both"))
+        _one_of(self, rung=("head", "last_layer", "lora", "whole"), features=FEATURES)
         _one_of(self, pooling=tuple(POOLINGS))
         _at_least(self, max_length=3, lora_rank=1)
         _positive(self, "meaning")

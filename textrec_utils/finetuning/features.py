@@ -19,13 +19,15 @@ from textrec_utils.core.files import sha256_of
 from textrec_utils.core.store import Cached, cached_arrays
 from textrec_utils.encoder.batching import by_length, padded
 from textrec_utils.encoder.encoder import Encoder
+from textrec_utils.encoder.loading import DEFAULT_MODEL
 from textrec_utils.encoder.pooling import POOLINGS, pooled
 from textrec_utils.encoder.precision import autocast, use_bf16
 from textrec_utils.encoder.space import Whitening, center, whiten
-from textrec_utils.finetuning.config import TwoTowerConfig
+from textrec_utils.finetuning.config import ENCODED, TwoTowerConfig
 from textrec_utils.splits import Split
 
 CPU_PASS = 32  # texts at once on a CPU: with more, the layers' outputs leave its caches (half the speed at 256)
+RANDOM_WIDTH = 256  # as wide as the spelling
 BELOW = 2**30  # bytes of `_hidden_below` that stay in memory
 
 
@@ -81,15 +83,16 @@ def read_texts(split: Split, config: TwoTowerConfig, model: str, prefix: str, de
     Raises DataError where users' texts are asked for and there are none to tell users by.
     """
     made = Material(list(split.dataset.items["text"]))
-    if config.features != "lexical" or config.profile:
+    reads = config.features in ENCODED
+    if reads or config.profile:
         options = {"pooling": config.pooling, "max_length": config.max_length, "prefix": prefix, "device": device}
         made.encoder = Encoder(model, **options)
     if config.rung != "head" and use_bf16(config.precision, device):
         made.precision = "bf16"
-    if config.features != "lexical":
+    if reads:
         encoded = made.encoder.encode_with_cost(made.texts)
         made.vectors, made.cost = encoded["vectors"], encoded.cost
-    if config.features != "encoder":
+    if config.features in ("lexical", "both"):
         spelled = _spelled(made.texts, seed=config.seed)
         made.spelled, made.cost = spelled["vectors"], made.cost + spelled.cost
     if config.profile:
@@ -101,26 +104,45 @@ def read_texts(split: Split, config: TwoTowerConfig, model: str, prefix: str, de
     return made
 
 
+def _table(material: Material, config: TwoTowerConfig) -> np.ndarray:
+    """(items, width): what a head over anything but the encoder itself reads."""
+    if config.features == "ids":
+        return np.arange(len(material.texts))[:, None]
+    rng = np.random.default_rng(config.seed)
+    if config.features == "random":
+        return _even(rng.standard_normal((len(material.texts), RANDOM_WIDTH)))
+    if config.features == "lexical":
+        return _even(center(material.spelled))
+    meaning = _even(whiten(material.vectors, strength=config.whitening))
+    if config.features == "shuffled":  # the same cloud, each point some other item's
+        return meaning[rng.permutation(len(meaning))]
+    return _even(np.hstack([config.meaning * meaning, _even(center(material.spelled))]))
+
+
+def frozen_table(split: Split, config: TwoTowerConfig, model: str = DEFAULT_MODEL) -> np.ndarray:
+    """(items, width) float32: what the config's head reads before anything is trained. Raises as `read_texts`."""
+    return Features(read_texts(split, config, model, "", "cpu"), config).frozen.numpy()
+
+
 class Features:
     """Item rows -> what the head reads, with gradient into what the rung trains.
 
     frozen: (items, width) by the encoder as it came, scaled once by its own statistics: the head starts from an even
-    cloud. mean, basis: that scaling, (x - mean) @ basis.
+    cloud; of a head that reads the items' numbers alone they are these numbers, (items, 1). width: what the head is
+    built for. mean, basis: that scaling, (x - mean) @ basis.
     """
 
     def __init__(self, material: Material, config: TwoTowerConfig):
         self.encoder, self.rung, self.n = material.encoder, config.rung, len(material.texts)
         self.bf16 = material.precision == "bf16"
         if config.features != "encoder":
-            scaled = _even(center(material.spelled))
-            if config.features == "both":
-                meaning = _even(whiten(material.vectors, strength=config.whitening))
-                scaled = _even(np.hstack([config.meaning * meaning, scaled]))
-            self.frozen = torch.from_numpy(scaled.astype(np.float32))
+            self.frozen = torch.from_numpy(_table(material, config).astype(np.float32))
+            self.width = self.n if config.features == "ids" else self.frozen.shape[1]
             return
         white, device = Whitening.fit(material.vectors, strength=config.whitening), self.encoder.device
         whitened = white(material.vectors)
         self.frozen = torch.from_numpy(_even(whitened))
+        self.width = self.frozen.shape[1]
         # Directions in which the frozen texts don't differ (LayerNorm makes one, few texts make many) stay shut: else
         # whitening would blow up a hundredfold what an encoder in training first says there.
         differ = whitened.std(axis=0) / np.linalg.norm(white.basis, axis=0)

@@ -13,7 +13,7 @@ from textrec_utils.baselines.base import Recommender, known_rows
 from textrec_utils.baselines.content import history_weights, unit_rows
 from textrec_utils.core.cost import Cost
 from textrec_utils.encoder.loading import DEFAULT_MODEL
-from textrec_utils.finetuning.config import TwoTowerConfig
+from textrec_utils.finetuning.config import ENCODED, TwoTowerConfig
 from textrec_utils.splits import Split
 
 
@@ -114,7 +114,8 @@ class UserTower(Recommender):
         c = self._settings
         reads = {part["features"] for part in (c, *c.get("fused_with", ()))}
         timed = c["user"] != "mean" or c["history"] or c["question"] == "cut"
-        return frozenset(["text"] + ["model"] * (c["profile"] or reads != {"lexical"}) + ["time"] * bool(timed))
+        encodes, reads = c["profile"] or reads & {*ENCODED}, c["profile"] or reads - {"ids", "random"}
+        return frozenset(["text"] * bool(reads) + ["model"] * bool(encodes) + ["time"] * bool(timed))
 
     @property
     def new_users(self) -> bool:

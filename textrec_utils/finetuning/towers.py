@@ -28,7 +28,7 @@ class Dropout(nn.Module):
 
 
 class Head(nn.Module):
-    """(…, width) -> (…, dim), of length 1 unless similarity is `dot`.
+    """(…, width) -> (…, dim), of length 1 unless similarity is `dot`. Over ids: (…, 1) -> (…, dim), a vector a number.
 
     mlp: two linear layers with a GELU between. linear: x + Wx with W = 0 at the start, so that
     training begins at the frozen vectors' own ranking (dim = width).
@@ -37,7 +37,10 @@ class Head(nn.Module):
     def __init__(self, width: int, config: TwoTowerConfig):
         super().__init__()
         self.kind, self.unit = config.head, config.similarity != "dot"
-        if config.head == "mlp":
+        if config.features == "ids":
+            self.kind, self.net, self.dim = "ids", nn.Embedding(width, config.dim), config.dim
+            nn.init.normal_(self.net.weight, std=0.1)  # short at first, so that a few hundred steps can turn them
+        elif config.head == "mlp":
             self.net = nn.Sequential(
                 Dropout(config.dropout / 2), nn.Linear(width, config.hidden), nn.GELU(),
                 Dropout(config.dropout), nn.Linear(config.hidden, config.dim),
@@ -52,6 +55,8 @@ class Head(nn.Module):
         if self.kind == "linear":
             x = self.dropout(x)
             x = x + self.net(x)
+        elif self.kind == "ids":
+            x = self.net(x[..., 0].long())
         else:
             x = self.net(x)
         return F.normalize(x, dim=-1) if self.unit else x

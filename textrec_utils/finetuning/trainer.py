@@ -55,7 +55,7 @@ class Run:
         self.rng = np.random.default_rng(config.seed)
         self.features = Features(self.material, config)
         profiles = None if profiles is None else torch.from_numpy(profiles)
-        self.towers = Towers(self.features.frozen.shape[1], config, profiles).to(self.device)
+        self.towers = Towers(self.features.width, config, profiles).to(self.device)
         self.batches = Batches(self.split, config, self.rng, self.device)
         self.writer = tensorboard(self.log_dir) if self.log_dir else None
         opened = list(self.features.named_parameters().values())

@@ -10,7 +10,9 @@ from functools import cached_property
 import numpy as np
 
 from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.bm25 import BM25
 from textrec_utils.baselines.content import HistoryMean, tfidf_vectors
+from textrec_utils.baselines.ease import EASEWithText
 from textrec_utils.baselines.simple import Popularity, Random
 from textrec_utils.core.cost import Cost, measure
 from textrec_utils.core.errors import TooLittleData
@@ -33,6 +35,7 @@ NEEDS = {"text": "物品没有文字", "time": "数据没有时间", "tuning": "
 FUSION_WEIGHT = 0.3  # the encoder tower's share, chosen on validation splits of movielens-zh (chapter 06b, section 3)
 READING = {"pooling": "mean", "max_length": 128}  # of the frozen encoder
 WORD2VEC = {n: p.default for n, p in inspect.signature(train_word2vec).parameters.items() if p.default is not p.empty}
+WEIGHTS = [3.0, 10.0, 30.0, 100.0, 300.0]  # of the texts beside the likes in EASE
 SHARES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]  # of the tower in the hybrid
 
 
@@ -157,6 +160,27 @@ def _tfidf(texts: list, segmentation: Cost | None = None) -> Recommender:
     return HistoryMean(vectors, "TF-IDF", cost=(segmentation or Cost()) + cost, settings=told)
 
 
+def _bm25(texts: list[str]) -> Recommender:
+    with measure("encode") as cost:
+        made = BM25(texts)
+    made.cost = cost
+    return made
+
+
+def _ease_with_text(w: Workshop) -> Recommender:
+    """EASE as it was tuned; how much the texts weigh beside the likes is chosen on validation as well."""
+    with measure("encode") as cost:
+        vectors = tfidf_vectors(w.texts)
+    own = w.tuned["ease"].best if "ease" in w.tuned else {}
+
+    def build(**weight: float) -> Recommender:
+        return EASEWithText(vectors, cost=cost, **own, **weight)
+
+    if not own:
+        return build()
+    return build(**tune(build, {"weight": WEIGHTS}, w.split, w.tuned["ease"].metric).best)
+
+
 def _word2vec(w: Workshop, weighting: str) -> Recommender:
     documents, segmentation = w.documents
     words = train_word2vec(documents, seed=w.seed)
@@ -201,7 +225,9 @@ def _hybrid(w: Workshop) -> Recommender:
     def blend(share: float) -> ZScoreBlend:
         return ZScoreBlend(parts, (share, 1 - share), fit_parts=False)
 
-    share = tune(blend, {"share": SHARES}, w.split, w.tuned[rival].metric).best["share"]
+    # The parts were fitted on the first inner split, so that one alone can judge them.
+    how = {"budget": len(SHARES), "validations": 1, "widen": 0}
+    share = tune(blend, {"share": SHARES}, w.split, w.tuned[rival].metric, **how).best["share"]
     return ZScoreBlend([_tower_of_both(w), METHODS[rival].build(w)], (share, 1 - share), name="hybrid")
 
 
@@ -214,12 +240,17 @@ _TOWER, _TUNED = _EVERY | _BERT, frozenset({"text", "tuning"})
 for _method in (
     Method("random", "随机", "non-personal", "不看内容", lambda w: Random(w.seed), **_EVERY),
     Method("popularity", "热门", "non-personal", "不看内容", lambda w: Popularity(), **_EVERY),
+    Method("recent", "此刻热门", "non-personal", "不看内容", lambda w: w.baseline("recent"), grid="recent",
+           needs=frozenset({"time"}), **_EVERY),
     Method("itemknn", "ItemKNN", "behaviour", "协同", lambda w: w.baseline("itemknn"), grid="itemknn", **_EVERY),
+    Method("userknn", "UserKNN", "behaviour", "协同", lambda w: w.baseline("userknn"), grid="userknn"),
+    Method("rp3beta", "RP3β", "behaviour", "协同", lambda w: w.baseline("rp3beta"), grid="rp3beta"),
     Method("ease", "EASE", "behaviour", "协同", lambda w: w.baseline("ease"), grid="ease", **_EVERY),
     Method("als", "ALS", "behaviour", "协同", lambda w: w.baseline("als", seed=w.seed), grid="als"),
     Method("item2vec", "item2vec", "behaviour", "协同", _item2vec),
     Method("tfidf_word", "TF-IDF（词）", "text", "TF-IDF", lambda w: _tfidf(*w.documents), **_TEXT),
     Method("tfidf_char", "TF-IDF（字）", "text", "TF-IDF", lambda w: _tfidf(w.texts), **_EVERY, **_TEXT),
+    Method("bm25_char", "BM25（字）", "text", "TF-IDF", lambda w: _bm25(w.texts), **_TEXT),
     Method("word2vec_mean", "word2vec 平均", "text", "词向量", lambda w: _word2vec(w, "mean"), **_TEXT),
     Method("word2vec_idf", "word2vec IDF 加权", "text", "词向量", lambda w: _word2vec(w, "idf"), **_TEXT),
     Method("word2vec_sif", "word2vec SIF", "text", "词向量", lambda w: _word2vec(w, "sif"), **_TEXT),
@@ -229,6 +260,7 @@ for _method in (
     Method("two_tower", "双塔（微调）", "text", "双塔", lambda w: w.tower().recommender("two_tower"), **_TOWER),
     Method("two_tower_lexical", "双塔＋词面（微调）", "text", "双塔", _added_towers, **_TOWER),
     Method("two_tower_both", "双塔合读（微调）", "text", "双塔", _tower_of_both, **_TOWER),
+    Method("ease_text", "EASE＋文字", "both", "融合", _ease_with_text, **_TEXT),
     Method("hybrid", "融合（双塔合读＋协同）", "both", "融合", _hybrid, **_BERT | {"needs": _TUNED}),
 ):  # fmt: skip
     register(_method)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from textrec_utils.baselines.base import Recommender
 from textrec_utils.core.errors import DataError, TooLittleData, TooMuchData
 from textrec_utils.datasets.dataset import Dataset
 from textrec_utils.encoder.loading import DEFAULT_MODEL
@@ -16,12 +19,14 @@ from textrec_utils.evaluation.results import Result, evaluate
 from textrec_utils.evaluation.statistics import FEW_USERS
 from textrec_utils.evaluation.tables import leaderboard
 from textrec_utils.finetuning.config import TwoTowerConfig
+from textrec_utils.hybrids import NewcomerPlaces
 from textrec_utils.report.methods import KINDS, METHODS, Workshop, methods_of
 from textrec_utils.splits import Split, make_split
-from textrec_utils.tuning import GRIDS, Tuned, tune
+from textrec_utils.tuning import GRIDS, Tuned, tune, tune_all
 
 SPLIT_NAMES = {"leave_last_out": "留最后一条", "temporal": "按时间", "cold_items": "新物品", "random": "随机"}
-METRICS = ("recall", "ndcg", "precision", "map", "mrr", "hit")  # the first decides
+ENOUGH = 200  # test users, for the split by time to be taken
+METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit")  # the first decides
 
 
 def threshold(asked: str | float, own: float | None = None) -> float | None:
@@ -43,12 +48,20 @@ def threshold(asked: str | float, own: float | None = None) -> float | None:
 def open_split(dataset: Dataset, protocol: str = "auto", *, min_value: float | None = None, seed: int = 0) -> Split:
     """The split that a report stands on.
 
-    protocol: one of `splits.PROTOCOLS`, or auto: what the dataset says of itself. min_value: an interaction of at
-    least this value is a like; None: the dataset's own threshold. Raises DataError where the data don't allow the
-    protocol, or leave a single user to judge by.
+    protocol: one of `splits.PROTOCOLS`, or auto: what the dataset says of itself, but by time wherever that leaves
+    ENOUGH test users with a history, since leaving out each user's last like leaks across users. By time the candidates
+    are what is fresh, where the dataset says how long items live. min_value: an
+    interaction of at least this value is a like; None: the dataset's own threshold. Raises DataError where the data
+    don't allow the protocol, or leave a single user to judge by.
     """
-    protocol = dataset.default_protocol if protocol == "auto" else protocol
-    split = make_split(dataset, protocol, min_value=min_value, seed=seed)
+    split, own = None, dataset.default_protocol
+    if protocol == "auto" and own == "leave_last_out":
+        with suppress(TooLittleData):
+            split = make_split(dataset, "temporal", min_value=min_value, seed=seed)
+    if split is None or len(split.test_users) < ENOUGH:
+        wanted = own if protocol == "auto" else protocol
+        fresh = dataset.fresh_days if wanted == "temporal" else None
+        split = make_split(dataset, wanted, min_value=min_value, seed=seed, fresh_days=fresh)
     if len(split.test_users) < 2:
         raise DataError(
             f"{dataset.name} 只有 1 位能评测的用户，一个人的口味分不出方法的高下；请换一份用户更多的数据，"
@@ -63,7 +76,8 @@ class Report:
 
     k: length of the judged lists. budget: settings that each method with a grid may try on validation; 0: defaults,
     no hybrid. model, prefix: of the encoder. two_tower: the towers' settings (None: the course's). tuned: by method.
-    cautions: what a reader must know before trusting a number, one sentence each.
+    cautions: what a reader must know before trusting a number, one sentence each. mixed: of new items alone, by method:
+    its result where they stand among all items, as it is and with places kept for them.
     """
 
     split: Split
@@ -77,6 +91,7 @@ class Report:
     tuned: dict[str, Tuned] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
     cautions: list[str] = field(default_factory=list)
+    mixed: dict[str, tuple[Result, Result]] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.k < 1 or self.budget < 0:
@@ -107,10 +122,14 @@ class Report:
     def tune(self) -> dict[str, Tuned]:
         """Choose settings on validation; a method for which the data don't do keeps its defaults and says so."""
         lost: dict[str, list[str]] = {}
-        for method in methods_of(self.profile) if self.budget else ():
-            if method.grid:
+        options = {"budget": self.budget, "seed": self.seed}
+        grids = [method for method in methods_of(self.profile) if method.grid and self.budget]
+        try:
+            made = tune_all([method.grid for method in grids], self.split, self.main, **options)
+            self.tuned |= {method.key: made[method.grid] for method in grids}
+        except (TooLittleData, TooMuchData):  # of one of them, at least: each by itself, then
+            for method in grids:
                 try:
-                    options = {"budget": self.budget, "seed": self.seed}
                     self.tuned[method.key] = tune(*GRIDS[method.grid], self.split, self.main, **options)
                 except (TooLittleData, TooMuchData) as error:
                     lost.setdefault(str(error), []).append(method.label)
@@ -130,14 +149,34 @@ class Report:
             if shop.lacking(method.needs) == ["tuning"]:  # said where the settings are shown
                 continue
             try:
-                made = evaluate(shop.build(method), self.split, self.metrics, name=method.label, key=method.key)
+                model = shop.build(method)
+                made = evaluate(model, self.split, self.metrics, name=method.label, key=method.key)
             except (TooLittleData, TooMuchData) as error:
                 self.cautions.append(f"{self.on}划分上，“{method.label}”没有跑：{error}")
                 continue
             # Two reports that differ in their encoder must stay apart in one file.
             settings = made.parameters | (told if method.encodes else {})
             self.results[method.key] = replace(made, parameters=settings)
+            if self.split.protocol == "cold_items":
+                self.mixed[method.key] = self._among_all(model, name=method.label, key=method.key)
         return self.results
+
+    def _among_all(self, model: Recommender, **told: str) -> tuple[Result, Result]:
+        """What users see of new items: the whole catalogue's list, as it is and with places kept for them."""
+        whole = replace(self.split, candidates=np.ones(self.split.n_items, dtype=bool))
+        kept = NewcomerPlaces([model.fit(whole)], k=self.k, fit_parts=False)
+        plain, placed = (evaluate(m, whole, [self.main], fit=m is kept, **told) for m in (model, kept))
+        return plain, placed
+
+    def mixed_board(self) -> pd.DataFrame:
+        """New items among themselves and among all items, as it is and with places kept for them; best first."""
+        rows = [
+            [self.results[key].method, self.results[key].mean(self.main), *(r.mean(self.main) for r in both)]
+            for key, both in self.mixed.items()
+        ]
+        table = pd.DataFrame(rows, columns=["方法", "新物品之间", "混在全目录", "混，留位置"])
+        table = table.sort_values("混，留位置", ascending=False, kind="stable", ignore_index=True)
+        return table.set_axis(table.index + 1)
 
     def best(self, *kinds: str, but: Sequence[str] = ("random",)) -> Result:
         """The best of these kinds of methods, some left out. Raises TooLittleData where none of them ran."""
@@ -157,4 +196,4 @@ class Report:
         """The same, quick, where only new items are recommended. Raises DataError where the data don't allow it."""
         split = open_split(self.split.dataset, "cold_items", min_value=min_value, seed=self.seed)
         k = min(self.k, max(1, int(split.candidates.sum()) // 5))
-        return replace(self, split=split, profile="quick", k=k, tuned={}, results={}, cautions=[])
+        return replace(self, split=split, profile="quick", k=k, tuned={}, results={}, cautions=[], mixed={})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from textrec_utils.core.escape import in_markdown
+from textrec_utils.evaluation.results import Result
 from textrec_utils.evaluation.statistics import FEW_USERS, compare
 from textrec_utils.report.comparisons import Rivalry, Sides
 from textrec_utils.report.groups import Grouping
@@ -17,11 +18,24 @@ def who_wins(report: Report) -> str:
     winner, second = sorted(report.results.values(), key=lambda r: -r.mean(report.main))[:2]
     lead = compare(winner.users[report.main], second.users[report.main], seed=report.seed)
     ahead = f"第二名{second.method}（{second.mean(report.main):.4f}）"
-    ahead = f"显著领先{ahead}" if lead.significant else f"和{ahead}分不出高下，名次可能互换"
+    level = f"和{ahead}分不出高下，名次可能互换（这些用户看得出的最小差别约{lead.visible:.4f}）"
+    ahead = f"显著领先{ahead}" if lead.significant else level
     return (
         f"{winner.method}（{KINDS[METHODS[winner.key].kind]}），{report.main}为{winner.mean(report.main):.4f}，{ahead}。"
         f"共{len(report.results)}个方法，{report.users:,}位用户，在{report.candidates:,}件候选里全量排序"
+        + _by_the_other_metric(report, winner)
     )
+
+
+def _by_the_other_metric(report: Report, winner: Result) -> str:
+    """Said where the second metric of the board would name another winner."""
+    other = report.metrics[1]
+    first = max(report.results.values(), key=lambda r: r.mean(other))
+    if first is winner:
+        return f"；按{other}，第一名还是它"
+    test = compare(first.users[other], winner.users[other], seed=report.seed)
+    word = "显著领先它" if test.significant else "和它分不出高下"
+    return f"；换成{other}，第一名是{first.method}（{first.mean(other):.4f}对{winner.mean(other):.4f}，{word}）"
 
 
 def versus(against: Rivalry, metric: str) -> str:
@@ -29,7 +43,7 @@ def versus(against: Rivalry, metric: str) -> str:
     test, name = against.test, against.rival.method
     detail = f"差{test.difference:+.4f}，95%区间[{test.low:+.4f}, {test.high:+.4f}]，校正后{p_equals(against.p)}"
     if against.p >= 0.05:
-        return f"和{name}分不出高下（{detail}）"
+        return f"和{name}分不出高下（{detail}，看得出的最小差别约{test.visible:.4f}）"
     base = against.rival.mean(metric)
     relative = f"{abs(test.difference) / base:.0%}" if base > 0 else ""
     return f"比{name}{'高' if test.difference > 0 else '低'}{relative}，差异显著（{detail}）"
@@ -85,9 +99,11 @@ def among_new_items(cold: Report) -> str:
     text, other = cold.best("text"), cold.best("behaviour")
     test = compare(text.users[cold.main], other.users[cold.main], seed=cold.seed)
     side = ("更高" if test.difference > 0 else "更低") if test.significant else "没有显著优势"
+    plain, placed = (r.mean(cold.main) for r in cold.mixed[text.key])
     return (
         f"在只有新物品的候选里，{cold.main}最好的文本方法是{text.method}（{text.mean(cold.main):.4f}），"
-        f"协同方法最好的是{other.mean(cold.main):.4f}，文本{side}（{p_equals(test.p_value)}）"
+        f"协同方法最好的是{other.mean(cold.main):.4f}，文本{side}（{p_equals(test.p_value)}）；"
+        f"和全部物品混在一起排，{text.method}是{plain:.4f}，给新物品留位置之后是{placed:.4f}"
     )
 
 
@@ -108,7 +124,8 @@ def in_words(
         points |= cost | {"哪里失败": where_it_fails(sides, found)}
         if cold and not cold.few:
             points["新物品"] = among_new_items(cold)
-    lines = [f"**{name}**：{sentence}" for name, sentence in points.items()]
+    first, *others = [f"**{name}**：{sentence}" for name, sentence in points.items()]
+    # Right under the winner: what the split lets a method know that it could not know in life.
+    lines = [first, f"**协议**：{report.protocol}，{report.split.leaks}", *others]
     lines += [f"**当心**：{in_markdown(c)}" for c in report.cautions + (cold.cautions if cold else [])]
-    lines.append(f"**协议**：{report.protocol}，{report.split.leaks}")
     return "\n".join(f"- {line.rstrip('。')}。" for line in lines)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # name: what it holds, for `textrec list`. The file `textrec_utils/shipped/NAME.py` makes it.
 TABLES = {
     "ablation": "双塔的消融：一次改一处，验证集，五个种子（06b）",
+    "controls": "文字添了什么：不读、读噪声、读错文字的双塔与读文字的，五个种子（06）",
+    "newcomers": "新片混在全目录里，从没有喜欢到有一百条，留不留位置，五个种子（08）",
     "rungs": "编码器训练多少：质量、参数、秒、内存，五个种子（06b）",
 }
 
