@@ -105,13 +105,13 @@ def test_masked_characters_of_an_oracle(sets):
     perfect = masked_characters(Oracle(tokenizer, texts), tokenizer, texts)
     assert perfect.accuracy == 1 and perfect.loss < 1e-6 and 100 < perfect.characters < 400
     nothing = masked_characters(Oracle(tokenizer, texts), tokenizer, [])
-    assert np.isnan(nothing.accuracy) and nothing.loss == nothing.characters == 0
+    assert np.isnan(nothing.accuracy) and np.isnan(nothing.han_loss) and nothing.loss == nothing.characters == 0
 
 
 def test_masked_characters_by_plain_forward_passes(sets):
     """Only the chosen positions pass the head, in passes by length: what the whole model gives in the texts' order."""
     model, tokenizer = masked_language_model("mini-bert-zh")
-    generator, losses, right = torch.Generator().manual_seed(3), [], []
+    generator, losses, right, is_han = torch.Generator().manual_seed(3), [], [], []
     for start in (0, 4):
         batch = tokenizer(sets.sentences[start : start + 4], padding=True, return_tensors="pt")
         ids = batch["input_ids"]
@@ -121,10 +121,12 @@ def test_masked_characters_by_plain_forward_passes(sets):
             logits = model(input_ids=hidden, attention_mask=batch["attention_mask"]).logits[chosen]
         losses += torch.nn.functional.cross_entropy(logits, ids[chosen], reduction="none").tolist()
         guessed, truth = (tokenizer.convert_ids_to_tokens(row) for row in (logits.argmax(1), ids[chosen]))
-        right += [a == b for a, b in zip(guessed, truth) if len(b) == 1 and "\u4e00" <= b <= "\u9fff"]
+        is_han += [len(b) == 1 and "\u4e00" <= b <= "\u9fff" for b in truth]
+        right += [a == b for a, b in zip(guessed, truth)]
     found = masked_characters(model, tokenizer, sets.sentences[:8], rate=0.3, seed=3, batch_size=4)
     assert found.loss == pytest.approx(np.mean(losses), abs=1e-5)
-    assert (found.accuracy, found.characters) == (pytest.approx(np.mean(right)), len(right))
+    assert found.han_loss == pytest.approx(np.mean(np.array(losses)[is_han]), abs=1e-5)
+    assert (found.accuracy, found.characters) == (pytest.approx(np.mean(np.array(right)[is_han])), sum(is_han))
 
 
 def test_any_function_from_texts_to_vectors_is_measured(sets):

@@ -122,11 +122,12 @@ def neighbour_accuracy(vectors: np.ndarray, classes: np.ndarray, k: int = 10) ->
 @dataclass(frozen=True)
 class Masked:
     """accuracy: share of masked 汉字 guessed right (NaN where the vocabulary has no single 汉字 to ask for).
-    loss: mean cross-entropy in nats over all masked tokens."""
+    loss: mean cross-entropy in nats over all masked tokens. han_loss: over the masked 汉字 alone (NaN without any)."""
 
     accuracy: float
     loss: float
     characters: int
+    han_loss: float
 
 
 def special_pieces(tokenizer) -> torch.Tensor:
@@ -158,22 +159,25 @@ def masked_characters(
     whole = [pad_sequence(list(part), batch_first=True) for part in zip(*rows)]
     whole = dict(zip(("truth", "attention_mask", "chosen"), whole))
     device = str(next(model.parameters()).device)
-    loss, tokens, right, count = torch.zeros(4, len(texts), dtype=torch.float64)  # each text's
+    loss, tokens, right, count, lost = torch.zeros(5, len(texts), dtype=torch.float64)  # each text's
 
     def ask(rows: np.ndarray, batch: Batch) -> None:
         chosen, truth = batch["chosen"], batch["truth"][batch["chosen"]]
         ids = batch["truth"].masked_fill(chosen, tokenizer.mask_token_id)
         logits = masked_logits(model, *(part.to(device) for part in (ids, batch["attention_mask"], chosen))).cpu()
         row, is_han = torch.from_numpy(rows)[chosen.nonzero()[:, 0]], han[truth].double()
-        loss.index_add_(0, row, F.cross_entropy(logits.float(), truth, reduction="none").double())
+        each = F.cross_entropy(logits.float(), truth, reduction="none").double()
+        loss.index_add_(0, row, each)
+        lost.index_add_(0, row, is_han * each)
         tokens.index_add_(0, row, torch.ones_like(is_han))
         right.index_add_(0, row, is_han * (logits.argmax(-1) == truth))
         count.index_add_(0, row, is_han)
 
     if rows:
         without_gradient(ask, passes(whole, batch_size, device), device, False)
-    loss, tokens, right, count = (float(part.sum()) for part in (loss, tokens, right, count))
-    return Masked(right / count if count else float("nan"), loss / max(tokens, 1), int(count))
+    loss, tokens, right, count, lost = (float(part.sum()) for part in (loss, tokens, right, count, lost))
+    accuracy, han_loss = (right / count, lost / count) if count else (float("nan"), float("nan"))
+    return Masked(accuracy, loss / max(tokens, 1), int(count), han_loss)
 
 
 def masked_logits(model, ids: torch.Tensor, mask: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
