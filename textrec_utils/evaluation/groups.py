@@ -22,7 +22,7 @@ def pair_hits(result: Result, split: Split, k: int = 10) -> pd.DataFrame:
     lists = result.ranked[table["user"].map(row).to_numpy(), :k]
     table["hit"] = (lists == table["item"].to_numpy()[:, None]).any(axis=1)
     table["history"] = np.asarray(split.train_matrix.sum(axis=1)).ravel()[table["user"]].astype(int)
-    table["popularity"] = np.asarray(split.train_matrix.sum(axis=0)).ravel()[table["item"]].astype(int)
+    table["popularity"] = split.likes[table["item"]].astype(int)
     if split.dataset.has_time:
         first = split.train.groupby("item")["timestamp"].min().reindex(range(split.n_items))
         born = (

@@ -46,7 +46,7 @@ class Batches:
         self.liked = np.concatenate(split.histories)  # one history after the other: pair p is (liker[p], liked[p])
         self.liker = np.repeat(np.arange(len(self.lengths)), self.lengths)
         self.first = np.cumsum(self.lengths) - self.lengths  # of each user's pairs
-        count = torch.from_numpy(np.asarray(self.matrix.sum(axis=0)).ravel())
+        count = torch.from_numpy(split.likes)
         self.log_q = torch.log((count / count.sum()).clamp(min=1e-9)).to(device)
         # A cold item is no negative: nobody could have liked it in training.
         self.cold = torch.from_numpy(split.cold).to(device)
