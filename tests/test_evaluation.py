@@ -199,6 +199,8 @@ def test_compare():
     assert better.significant and 0.03 < better.low < better.difference < better.high < 0.07
     worse = [compare(rng.random(200), rng.random(200), samples=300, seed=s).p_value for s in range(60)]
     assert np.mean(np.array(worse) < 0.05) < 0.15  # no difference is found where there is none
+    seeds = a + 0.1 * rng.standard_normal((5, 500))
+    assert compare(seeds, [a, a]) == compare(seeds.mean(axis=0), a)  # with several seeds a user counts once
     with pytest.raises(ValueError, match="用户数不同"):
         compare(a, a[:-1])
 

@@ -52,19 +52,20 @@ class Split:
     def n_items(self) -> int:
         return len(self.dataset.items)
 
-    def _matrix(self, pairs: pd.DataFrame) -> sparse.csr_matrix:
+    def matrix(self, pairs: pd.DataFrame) -> sparse.csr_matrix:
+        """(users, items) float32, 1 for each row of `pairs` (columns user, item: row numbers)."""
         ones = np.ones(len(pairs), dtype=np.float32)
         return sparse.csr_matrix((ones, (pairs["user"], pairs["item"])), shape=(self.n_users, self.n_items))
 
     @cached_property
     def train_matrix(self) -> sparse.csr_matrix:
         """(users, items) float32, 1 where the user liked the item in training."""
-        return self._matrix(self.train)
+        return self.matrix(self.train)
 
     @cached_property
     def test_matrix(self) -> sparse.csr_matrix:
         """(users, items) float32, 1 where the user likes the item in the test."""
-        return self._matrix(self.test)
+        return self.matrix(self.test)
 
     @cached_property
     def test_users(self) -> np.ndarray:

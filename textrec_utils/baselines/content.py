@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -12,6 +13,8 @@ from textrec_utils.baselines.base import Recommender
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import TooLittleData
 from textrec_utils.splits import Split
+
+FEW_ITEMS = 5_000  # whose products with each other take 100 MB at most
 
 
 class HistoryMean(Recommender):
@@ -52,8 +55,16 @@ class HistoryMean(Recommender):
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:
+        if self._products is not None:
+            return self._weights[users] @ self._products
         scores = (self._weights[users] @ self._vectors) @ self._vectors.T
         return np.asarray(scores.toarray() if sparse.issparse(scores) else scores, dtype=np.float32)
+
+    @cached_property
+    def _products(self) -> np.ndarray | None:
+        """(items, items) of a small catalogue's sparse vectors: a user's terms are far more than the items."""
+        small = sparse.issparse(self._vectors) and self._vectors.shape[0] <= FEW_ITEMS
+        return (self._vectors @ self._vectors.T).toarray() if small else None
 
     @classmethod
     def _restored(cls, settings: dict[str, object], arrays: dict[str, object]) -> Self:

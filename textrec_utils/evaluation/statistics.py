@@ -97,10 +97,11 @@ def compare(
 ) -> Comparison:
     """Paired comparison of two methods' per-user values; users: whose each pair is, where one has several.
 
+    a, b: (pairs,), or (seeds, pairs): then each pair's mean over the seeds counts.
     The p-value is two-sided: how often does a random change of sign of the users' differences give a
     mean as far from 0 (Fisher's randomisation test; Smucker et al. 2007)?
     """
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    a, b = (np.atleast_2d(np.asarray(some, dtype=float)).mean(axis=0) for some in (a, b))
     if a.shape != b.shape:
         raise ValueError(f"两个方法的用户数不同（{len(a)} 和 {len(b)}），不能成对比较；请在同一个 split 上评测。")
     difference = a - b

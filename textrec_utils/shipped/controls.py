@@ -65,8 +65,7 @@ def rows(split: str, reads: str, seeds: range = SEEDS) -> pd.DataFrame:
 def _paired(ours: list[Result], theirs: list[Result] | None, name: str, before: str) -> dict[str, float]:
     if not theirs:
         return {}
-    a, b = (sum(r.users[METRICS[0]] for r in some) / len(some) for some in (ours, theirs))
-    found = compare(a, b)
+    found = compare(*([r.users[METRICS[0]] for r in some] for some in (ours, theirs)))
     values = (found.difference, found.low, found.high, found.p_value)
     return dict(zip((name, f"{before}low", f"{before}high", f"{before}p"), values))
 

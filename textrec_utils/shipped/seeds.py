@@ -21,8 +21,7 @@ def rows_of(split: Split, towers: Sequence[TwoTower], baseline: Sequence[TwoTowe
     95% interval over users; the same in each row, 0 for the baseline itself.
     """
     results, others = ([evaluate(t.recommender(""), split, METRICS) for t in some] for some in (towers, baseline))
-    ours, theirs = (sum(r.users[METRICS[0]] for r in some) / len(some) for some in (results, others))
-    paired = compare(ours, theirs)
+    paired = compare(*([r.users[METRICS[0]] for r in some] for some in (results, others)))
     return pd.DataFrame([
         {
             **label, "seed": tower.config.seed, **{metric: result.mean(metric) for metric in METRICS},
