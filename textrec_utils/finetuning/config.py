@@ -179,6 +179,17 @@ class TwoTowerConfig(Optimiser, Schedule, Asking, UserSide, Shape, Reading):
         """Every field by name, plain JSON values."""
         return asdict(self)
 
+    def read(self) -> dict[str, object]:
+        """`to_dict` without what such a run never reads: configs that differ in nothing else train the same tower."""
+        unread = {"users" if LOSSES[self.loss].batch == "pairs" else "pairs"}
+        if self.rung == "head":
+            unread |= {"encoder_steps", "encoder_learning_rate", "items", "chunk", "precision"}
+        for name, needed in (("lora_rank", self.rung == "lora"), ("meaning", self.features == "both"),
+                             ("half_life", self.user == "recency")):  # fmt: skip
+            if not needed:
+                unread.add(name)
+        return {name: value for name, value in self.to_dict().items() if name not in unread}
+
     @classmethod
     def from_dict(cls, settings: Mapping[str, object]) -> TwoTowerConfig:
         """What `to_dict` gave; fields left out keep their defaults. Raises DataError for names that are no field."""

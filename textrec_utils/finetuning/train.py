@@ -59,7 +59,7 @@ def train_two_tower(
     with seeded(config.seed):  # loading a model may draw numbers as well
         material = read_texts(split, config, model, prefix, device)
         depends = {
-            "数据": split.fingerprint, "设置": config.to_dict(), "精度": material.precision, "前缀": prefix,
+            "数据": split.fingerprint, "设置": config.read(), "精度": material.precision, "前缀": prefix,
             "编码器": material.encoder.fingerprint if material.encoder else "",
             "设备": device.split(":")[0], "耐心": patience,
             "验证": None if judge is None else getattr(judge, "key", "?"),
