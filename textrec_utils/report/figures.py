@@ -1,4 +1,4 @@
-"""The report's own figures: quality against time, hit rates by group."""
+"""The report's own figures: quality against time, hit rates by group with their intervals."""
 
 from __future__ import annotations
 
@@ -49,9 +49,13 @@ def group_figure(found: list[Grouping], sides: Sides) -> np.ndarray | None:
     for ax, grouping in zip(axes[0], shown):
         y = np.arange(len(grouping.table))
         for shift, side, color in ((-0.2, sides.text, GREYS[0]), (0.2, sides.behaviour, GREYS[2])):
-            ax.barh(y + shift, grouping.table[side.method], 0.38, color=color, label=side.method)
+            rate = grouping.table[side.method].to_numpy(dtype=float)
+            ax.barh(y + shift, rate, 0.38, color=color, label=side.method)
+            if side.method in grouping.spans:
+                error = np.abs(grouping.spans[side.method].T - rate)
+                ax.errorbar(rate, y + shift, xerr=error, fmt="none", ecolor=GREYS[4], elinewidth=1, capsize=2)
         ax.set_yticks(y, [in_figure(group[:9]) for group in grouping.table["组"]])
-        ax.set(xlabel="命中率", title=grouping.name)
+        ax.set(xlabel="命中率", title=grouping.name)  # the thin lines are 95% intervals, said beside the figure
         ax.invert_yaxis()
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return axes[0]
