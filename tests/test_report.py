@@ -166,7 +166,7 @@ def test_the_second_metric_has_its_say(quick):
 def test_joining_both_is_compared_with_the_best_single_method(quick):
     users = len(quick.split.test_users)
     quick.results["ease"].users[quick.main] = 0.5
-    words = ((0.9, "比EASE高80%"), (0.1, "比融合（双塔合读＋协同）高400%"), (0.5, "和融合（双塔合读＋协同）分不出高下"))
+    words = ((0.9, "比EASE高80%"), (0.1, "比融合（双塔合读＋协同）高，"), (0.5, "和融合（双塔合读＋协同）分不出高下"))
     for value, word in words:
         for key in ("two_tower", "two_tower_lexical", "two_tower_both", "tfidf_char", "bert_center", "itemknn"):
             quick.results[key].users[quick.main] = 0.0

@@ -54,7 +54,7 @@ def ship(report: Report, claims: Claims) -> str:
     return (
         f"{taken.method}（{cost_words(taken.cost)}）。验证集上最好的是{first.method}（{cost_words(first.cost)}），"
         f"测试上{taken.method}比它{'低' if lost > 0 else '高'}{abs(lost):.1%}，区间说至多低{max(most, 0):.1%}，"
-        f"不到事先定的{TOLERATED:.0%}，便宜的就够了"
+        f"不到约定的{TOLERATED:.0%}，便宜的就够了"
     )
 
 
@@ -100,8 +100,10 @@ def what_would_change_it(report: Report, claims: Claims) -> list[str]:
         )
     if any(METHODS[r.key].family == "双塔" or r.key == "hybrid" for r in (first, taken)):
         found.append("换一个种子：双塔在这里只训练一次，种子之间的起落见第06章第6节，小于它的差别不要当真")
-    if "泄漏" in report.split.leaks and not report.split.leaks.startswith("不泄漏"):
-        found.append(f"换成不泄漏的划分：现在这样分，{report.split.leaks}")
+    if report.split.protocol == "temporal":
+        found.append("换一个时刻：只切了一刀，区间只说用户之间的起落，不说日子之间的")
+    else:
+        found.append(f"换成按时间的划分：现在这样分，{report.split.leaks}")
     found.append(f"用户变多：测试用户到四倍，看得出的差别就小一半；现在是{report.users:,}位")
     return found
 

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from textrec_utils.core.escape import in_figure
-from textrec_utils.plotting import GREYS, MARKERS, use_cjk_font
+from textrec_utils.plotting import GREYS, MARKERS, spread_labels, use_cjk_font
 from textrec_utils.report.comparisons import Sides, front
 from textrec_utils.report.groups import Grouping
 from textrec_utils.report.methods import METHODS
@@ -25,16 +25,13 @@ def cost_figure(report: Report, sides: Sides) -> Axes:
         ax.scatter(*zip(*points), s=45, zorder=3, **look)
     edge = np.array([places[r.key] for r in front(report)]).reshape(-1, 2)
     ax.plot(edge[:, 0], edge[:, 1], "--", color=GREYS[4], linewidth=1)
-    seconds = [place[0] for place in places.values()]
-    middle = np.sqrt(min(seconds) * max(seconds))
     named = {r.key: r for r in (*front(report), sides.text, sides.behaviour)}.values()
-    for i, result in enumerate(sorted(named, key=lambda r: -r.mean(report.main))):
-        slow = result.cost.seconds > middle  # their names stand to the left, else they would leave the plot
-        shift, side = (-6 if slow else 6, -12 if i % 2 else 6), "right" if slow else "left"
-        ax.annotate(result.method, places[result.key], shift, textcoords="offset points", ha=side, fontsize=9)
+    for result in named:
+        ax.annotate(result.method, places[result.key], (6, 6), textcoords="offset points", fontsize=9)
     ax.set(xscale="log", xlabel="总时间（秒，对数轴）", ylabel=report.main)
     ax.margins(x=0.14, y=0.12)
     ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    spread_labels(ax)
     return ax
 
 

@@ -61,7 +61,7 @@ def versus(against: Rivalry, metric: str) -> str:
     if against.p >= 0.05:
         return f"和{name}分不出高下（{detail}，看得出的最小差别约{test.visible:.4f}）"
     base = against.rival.mean(metric)
-    relative = f"{abs(test.difference) / base:.0%}" if base > 0 else ""
+    relative = f"{abs(test.difference) / base:.0%}" if abs(test.difference) < 2 * base else ""
     return f"比{name}{'高' if test.difference > 0 else '低'}{relative}，差异显著（{detail}）"
 
 
