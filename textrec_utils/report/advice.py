@@ -9,10 +9,10 @@ from textrec_utils.evaluation.results import Result
 from textrec_utils.report.claims import Claims
 from textrec_utils.report.methods import METHODS
 from textrec_utils.report.run import Report
-from textrec_utils.report.words import cost_words
+from textrec_utils.report.words import cost_words, live_words, p_equals
 
 TOLERATED = 0.1  # of the first's score: a cheaper method is taken where the interval rules out a greater loss
-MANY = 10**9  # users beyond which a number says nothing
+FEW, MANY = 1_000, 10**9  # users below and beyond which a number says nothing
 
 
 def two_proportions(p: float, q: float, level: float = 0.05, power: float = 0.8) -> float:
@@ -47,8 +47,13 @@ def ship(report: Report, claims: Claims) -> str:
     first, taken = claims.first, chosen(report, claims)
     if taken.key == first.key:
         cheaper = [r.rival.method for r in claims.peers.values() if r.rival.cost.seconds < first.cost.seconds]
-        why = f"更便宜的{'、'.join(cheaper)}，区间都排除不了比它低过{TOLERATED:.0%}" if cheaper else "也最省时间"
-        return f"{first.method}（{cost_words(first.cost)}）：验证集上最好，{why}"
+        why = (
+            f"更便宜的{'、'.join(cheaper)}，区间都排除不了比它低过{TOLERATED:.0%}"
+            if cheaper
+            else "在各类的代表里也最省时间"
+        )
+        live = live_words(first.key, report.split.protocol)
+        return f"{first.method}（{cost_words(first.cost)}）：验证集上最好，{why}" + (f"。{live}" if live else "")
     test = claims.peers[taken.key].test
     lost, most = test.difference / first.mean(report.main), test.high / first.mean(report.main)
     return (
@@ -59,7 +64,7 @@ def ship(report: Report, claims: Claims) -> str:
 
 
 def _users(n: float) -> str:
-    return f"约{math.ceil(n):,}" if n < MANY else "多得不现实的"
+    return f"约{math.ceil(n):,}" if FEW < n < MANY else f"不到{FEW:,}" if n <= FEW else "多得不现实的"
 
 
 def online(report: Report, claims: Claims) -> str:
@@ -76,10 +81,11 @@ def online(report: Report, claims: Claims) -> str:
         told += f"；线上真差这么多的话，两组各要{_users(n)}人，才有八成把握看出来（两比例公式，Fleiss等2003）"
     else:
         told += "，一样多，按它算不出A/B要多少人"
-    more = paired(test.visible, test.difference, report.users)
-    told += (
-        f"。离线成对地看出{metric}差{abs(test.difference):.4f}，要{_users(more)}位测试用户，现在有{report.users:,}位"
-    )
+    offline = f"。离线成对地比，{metric}差{abs(test.difference):.4f}，{report.users:,}位测试用户"
+    if rivalry.p < 0.05:
+        told += f"{offline}已经看得出（校正后{p_equals(rivalry.p)}）"
+    else:
+        told += f"{offline}看不出，要{_users(paired(test.visible, test.difference, report.users))}位"
     return f"{told}。离线的差只是线上的猜测，A/B的人数应按业务上值得的最小差别再算一遍"
 
 

@@ -14,7 +14,7 @@ from textrec_utils.report.comparisons import Rivalry, Sides
 from textrec_utils.report.groups import Grouping
 from textrec_utils.report.methods import KINDS, METHODS
 from textrec_utils.report.run import Report
-from textrec_utils.report.words import cost_words, p_equals, speed_words
+from textrec_utils.report.words import cost_words, live_words, p_equals, speed_words
 
 
 def who_wins(report: Report, claims: Claims) -> str:
@@ -30,7 +30,8 @@ def who_wins(report: Report, claims: Claims) -> str:
         told += f"；{word}{names}"
         if word == "分不出高下的有":
             told += f"，看得出的最小差别约{max(r.test.visible for r in some):.4f}"
-    other = report.metrics[1]
+    other, live = report.metrics[1], live_words(first.key, report.split.protocol)
+    told += f"。{live}" if live else ""
     return (
         f"{told}。共{len(report.results)}个方法，{report.users:,}位用户，在{report.candidates:,}件候选里全量排序；"
         f"按{other}，它{_place(report, first.key, other)}"
@@ -75,10 +76,10 @@ def text_or_not(report: Report, sides: Sides, against: dict[str, Rivalry]) -> st
         named = [(sides.behaviour, "最好的协同方法，也是最好的非文本方法")]
     said = [f"{versus(against[side.key], report.main)}，后者是{name}" for side, name in named if side.key in against]
     if sides.text.key.startswith("two_tower"):
-        said.append(
-            "双塔也从行为里学，这一比说的是整座塔，不是文字的功劳；"
-            "换成随机向量的塔在movielens-zh上差不多一样好（第06章第6节）"
-        )
+        alone = "换成随机向量的塔在movielens-zh上差不多一样好（第06章第6节）"
+        if report.cold_share > 0.5:
+            alone = f"不过测试里{report.cold_share:.0%}是没有人喜欢过的，在它们身上塔只能靠文字"
+        said.append(f"双塔也从行为里学，这一比说的是整座塔，不全是文字的功劳；{alone}")
     return told + "；".join(said)
 
 

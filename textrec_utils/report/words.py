@@ -9,7 +9,7 @@ import numpy as np
 from textrec_utils.baselines.content import tfidf_vectors
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import TooLittleData
-from textrec_utils.datasets.dataset import Dataset
+from textrec_utils.datasets.dataset import TIMED, Dataset
 from textrec_utils.evaluation.results import Result
 
 ALIKE = 0.9  # a cosine from which two texts are nearly the same
@@ -58,7 +58,7 @@ def twin_words(dataset: Dataset) -> str:
     pairs = _alike(list(dataset.items["text"])) if len(dataset.items) <= PAIRED else 0
     told += [f"有{pairs}对物品的文字几乎一样（字的TF-IDF余弦不低于{ALIKE:g}）"] * bool(pairs)
     if told:
-        return f"{'，'.join(told)}。这里没有合并：多半是同一件东西的几个编号，或一个系列的几期，喜欢被它们分走了"
+        return f"{'，'.join(told)}。它们没有合并：多半是同一件东西的几个编号，或一个系列的几期，喜欢被它们分走了"
     compared = "也没有文字几乎一样的两件" if len(dataset.items) <= PAIRED else "物品太多，文字没有两两比过"
     return f"没有{columns}的物品，{compared}"
 
@@ -74,6 +74,13 @@ def _alike(texts: list[str]) -> int:
         close = (vectors[start : start + 512] @ other).tocoo()
         found += int(((close.data >= ALIKE) & (close.col > close.row + start)).sum())
     return found
+
+
+def live_words(report_key: str, protocol: str) -> str:
+    """What to add where the first, or what is shipped, is popularity at the moment of the request; else ""."""
+    if report_key != "recent" or protocol not in TIMED:
+        return ""
+    return "它看得到请求之前所有人的喜欢，别的方法停在训练结束的那一刻：这一比并不对等，每天重训的比法见第09章"
 
 
 def cost_words(cost: Cost) -> str:
