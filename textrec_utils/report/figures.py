@@ -26,8 +26,9 @@ def cost_figure(report: Report, sides: Sides) -> Axes:
     edge = np.array([places[r.key] for r in front(report)]).reshape(-1, 2)
     ax.plot(edge[:, 0], edge[:, 1], "--", color=GREYS[4], linewidth=1)
     named = {r.key: r for r in (*front(report), sides.text, sides.behaviour)}.values()
+    look = {"fontsize": 9, "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}}
     for result in named:
-        ax.annotate(result.method, places[result.key], (6, 6), textcoords="offset points", fontsize=9)
+        ax.annotate(result.method, places[result.key], (6, 6), textcoords="offset points", **look)
     ax.set(xscale="log", xlabel="总时间（秒，对数轴）", ylabel=report.main)
     ax.margins(x=0.14, y=0.12)
     ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
