@@ -16,11 +16,8 @@ from textrec_utils.datasets import load_dataset
 from textrec_utils.evaluation import evaluate
 from textrec_utils.finetuning.features import _spelled
 from textrec_utils.report import METHODS, Method, Report, Workshop, methods, methods_of, open_split, register, threshold
-from textrec_utils.report.comparisons import (
-    introduction,
-    rivalries,
-    sides_of,
-)  # fmt: skip
+from textrec_utils.report.claims import gather
+from textrec_utils.report.comparisons import introduction, sides_of
 from textrec_utils.report.figures import cost_figure
 from textrec_utils.report.verdict import in_words, who_wins
 from textrec_utils.splits import make_split
@@ -91,7 +88,8 @@ def test_a_method_is_added_in_one_place(registry, taste):
     assert sides.text.key == "oracle" and "最好的文本方法是先知" in introduction(report, sides, {})
     legend = [text.get_text() for text in cost_figure(report, sides).get_legend().get_texts()]
     assert legend == ["不看内容", "协同", "TF-IDF", "先知一族", "人群一族"]
-    assert who_wins(report).startswith("先知（文本方法），ndcg@5为1.0000，显著领先第二名")
+    said = who_wins(report, gather(report))
+    assert said.startswith("测试上最好的是先知（文本方法），测试ndcg@5为1.0000") and "显著高于" in said
     plt.close("all")
 
 
@@ -104,8 +102,7 @@ def test_a_method_with_too_little_data_steps_aside_alone(registry, taste, place)
     report = made(taste, budget=0)
     assert list(report.results) == [m.key for m in methods_of("quick") if m.key != place]
     assert report.cautions[1:] == [f"留最后一条划分上，“{METHODS[place].label}”没有跑：文字太少"]
-    sides = sides_of(report)
-    said = in_words(report, sides, rivalries(report, sides), [])
+    said = in_words(report, gather(report))
     assert f"**当心**：留最后一条划分上，“{in_markdown(METHODS[place].label)}”没有跑" in said
 
 
@@ -207,6 +204,19 @@ def test_the_hybrid_takes_what_validation_prefers(own_folder, monkeypatch):
     tower = made(split, "full").results
     assert (tower["hybrid"].ranked == tower["two_tower_both"].ranked).all()
     assert (tower["hybrid"].ranked != tower["two_tower"].ranked).any()
+
+
+def test_what_takes_longest_is_trained_side_by_side(taste, monkeypatch):
+    shops = [Workshop(split, two_tower=replace(SMALL, steps=2)) for split in (taste, taste.inner())]
+    towers, keys = ("two_tower_lexical",), ["two_tower_lexical", "item2vec"]
+    methods.train_ahead(shops, keys)  # so few likes: each waits for its turn
+    assert not any(methods._kept(shop, key) for shop in shops for key in towers)
+    monkeypatch.setattr(methods, "MANY", 1)
+    monkeypatch.setattr("textrec_utils.report.methods.torch.get_num_threads", lambda: 2)
+    methods.train_ahead(shops, keys)
+    assert all(methods._kept(shop, key) for shop in shops for key in towers)
+    monkeypatch.setattr(methods, "side_by_side", None)  # all is there
+    methods.train_ahead(shops, keys)
 
 
 def test_without_tuning_there_is_no_hybrid(own_folder):

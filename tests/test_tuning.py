@@ -7,6 +7,8 @@ import pytest
 
 from textrec_utils import tuning
 from textrec_utils.baselines import BPR, EASE, HistoryMean, ItemKNN
+from textrec_utils.core import Cost
+from textrec_utils.core.store import Cached
 from textrec_utils.evaluation import evaluate
 from textrec_utils.splits import make_split
 from textrec_utils.tuning import GRIDS, settings_of, tune, tune_all
@@ -41,6 +43,14 @@ def test_best_on_validation_is_chosen(leave_last_out):
     assert tuned.table.loc[0, ["#0", "#1", "#2"]].tolist() == pytest.approx(values[best])
 
 
+def test_in_a_race_only_the_first_go_on(leave_last_out):
+    grid = {"regularization": [1.0, 100.0, 1e6]}
+    whole, race = (tune(EASE, grid, leave_last_out, budget=3, widen=0, race=n) for n in (0, 2))
+    assert race.best == whole.best and race.table.iloc[0].equals(whole.table.iloc[0])
+    assert race.table.iloc[:2].notna().all(axis=None) and race.table.iloc[2].isna().sum() == 3  # two splits, the mean
+    assert sorted(race.table["#0"]) == sorted(whole.table["#0"]) and race.cost.seconds > 0
+
+
 def test_an_edge_widens_the_grid(leave_last_out):
     tuned = tune(EASE, {"regularization": [1.0, 4.0, 16.0]}, leave_last_out, validations=1)
     assert tuned.table["regularization"].max() > 200 and tuned.best["regularization"] > 60
@@ -64,7 +74,7 @@ def test_quick_methods_are_searched_whole_and_defaults_always_tried(leave_last_o
         return evaluate(HistoryMean(np.eye(split.n_items, 3), "x"), split, metrics)
 
     monkeypatch.setattr(tuning, "evaluate", judged)
-    monkeypatch.setattr(tuning, "cached_arrays", lambda kind, depends, compute: compute())
+    monkeypatch.setattr(tuning, "cached_arrays", lambda kind, depends, compute, **how: Cached(compute(), Cost()))
     tune(*GRIDS["itemknn"], leave_last_out, budget=2, validations=1)
     assert len(seen) >= 18
     seen.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -16,6 +16,7 @@ from textrec_utils.baselines.ease import EASE
 from textrec_utils.baselines.factors import ALS, BPR
 from textrec_utils.baselines.neighbours import ItemKNN, RP3Beta, UserKNN
 from textrec_utils.baselines.simple import RecentPopularity
+from textrec_utils.core.cost import Cost, measure
 from textrec_utils.core.processes import side_by_side
 from textrec_utils.core.store import cached_arrays
 from textrec_utils.evaluation.results import evaluate
@@ -39,12 +40,14 @@ WIDENED = 3  # how many values a setting may gain where the best one lies at an 
 @dataclass(frozen=True)
 class Tuned:
     """best: the chosen settings. table: all tried, best first: a column a setting, `#0`, `#1`, … the inner splits, last
-    their mean. metric: that figure. edge: settings whose best value is still at an end of what was tried."""
+    their mean. metric: that figure. edge: settings whose best value is still at an end of what was tried. cost: of the
+    search."""
 
     best: dict[str, object]
     table: pd.DataFrame
     metric: str
     edge: tuple[str, ...] = ()
+    cost: Cost = field(default_factory=Cost)
 
 
 def settings_of(grid: Mapping[str, Sequence], budget: int, seed: int = 0) -> list[dict[str, object]]:
@@ -58,33 +61,36 @@ def settings_of(grid: Mapping[str, Sequence], budget: int, seed: int = 0) -> lis
 
 def tune(
     build: Callable[..., Recommender], grid: Mapping[str, Sequence], split: Split, metric: str = "ndcg@10", *,
-    budget: int = 12, seed: int = 0, validations: int = VALIDATIONS, widen: int = WIDENED,
+    budget: int = 12, seed: int = 0, validations: int = VALIDATIONS, widen: int = WIDENED, race: int = 0,
 ) -> Tuned:  # fmt: skip
     """Choose settings by their mean over `split.inners(validations)`; the test stays unseen.
 
     build: called with one setting as keywords. Tried are its defaults and `budget` settings of the grid; of a method in
     QUICK, where the data are small, the whole grid. Where the best value of a number lies at an end of its list, the
     list grows at that end, by the step before it, up to `widen` times (0 for shares, which end at 1). A tie goes
-    to the setting that was tried first. What a class of the package was tuned to is kept in the store.
+    to the setting that was tried first. race: only so many, the best on the first inner split, go on to the others
+    (0: all do); the rest have no mean. What a class of the package was tuned to is kept in the store.
     """
     every = len(list(product(*grid.values())))
     if build in QUICK and _small(split):
         budget = max(budget, every)
 
     def search() -> dict[str, np.ndarray]:
-        tried = _search(build, grid, split, metric, budget, seed, validations, widen)
+        tried = _search(build, grid, split, metric, budget, seed, validations, widen, race)
         return {"json": np.frombuffer(json.dumps(tried).encode(), np.uint8)}
 
     if isinstance(build, type) and build.__module__.startswith("textrec_utils."):
         depends = {
             "数据": split.fingerprint, "方法": f"{build.__module__}.{build.__qualname__}", "网格": dict(grid),
             "指标": metric, "预算": budget, "种子": seed, "验证": validations, "加宽": widen,
-        }  # fmt: skip
-        made = cached_arrays("tuned", depends, search)
+        } | ({"赛跑": race} if race else {})  # fmt: skip
+        made = cached_arrays("tuned", depends, search, stage="tune")
+        cost = made.cost
     else:
-        made = search()
+        with measure("tune") as cost:
+            made = search()
     tried = json.loads(made["json"].tobytes())
-    return _chosen([(setting, values) for setting, values in tried], grid, metric)
+    return _chosen([(setting, values) for setting, values in tried], grid, metric, cost)
 
 
 def tune_all(
@@ -93,7 +99,9 @@ def tune_all(
     """{key: `tune` of GRIDS[key]}, side by side in as many processes as torch has threads (or `jobs`)."""
     jobs = min(jobs or torch.get_num_threads(), len(keys))
     if jobs > 1:
-        return dict(zip(keys, side_by_side(_alone, [(key, split, metric, options) for key in keys], jobs)))
+        order = sorted(keys, key=lambda key: GRIDS[key][0] not in (ALS, BPR))
+        made = dict(zip(order, side_by_side(_alone, [(key, split, metric, options) for key in order], jobs)))
+        return {key: made[key] for key in keys}
     return {key: tune(*GRIDS[key], split, metric, **options) for key in keys}
 
 
@@ -108,31 +116,37 @@ def _small(split: Split) -> bool:
     return split.n_items <= 5_000 and split.n_users <= 10_000
 
 
-def _search(build, grid, split, metric, budget, seed, validations, widen) -> list:
-    """[[setting, [value on each inner split]], …] in the order in which they were tried."""
+def _search(build, grid, split, metric, budget, seed, validations, widen, race) -> list:
+    """[[setting, [value on each inner split]], …] in the order in which they were tried; one value: out of the race."""
     inners, tried = split.inners(validations), []
 
-    def attempt(setting: dict[str, object]) -> None:
+    def judged(setting: dict[str, object], parts: list[Split]) -> list[float]:
+        return [evaluate(build(**setting), part, [metric]).mean(metric) for part in parts]
+
+    def attempt(setting: dict[str, object], parts: list[Split]) -> None:
         if setting not in [known for known, _ in tried]:
-            tried.append([setting, [evaluate(build(**setting), part, [metric]).mean(metric) for part in inners]])
+            tried.append([setting, judged(setting, parts)])
 
     defaults = _defaults(build, grid)
     for setting in ([defaults] if defaults else []) + settings_of(grid, budget, seed):
-        attempt(setting)
+        attempt(setting, inners[:1] if race else inners)
+    for setting, values in sorted(tried, key=lambda pair: -pair[1][0])[:race]:
+        values += judged(setting, inners[1:])
     for _ in range(widen):
         best = _best(tried)
         further = [best | {name: value} for name, value in _beyond(best, tried).items()]
         if not further:
             break
         for setting in further:
-            attempt(setting)
+            attempt(setting, inners)
         if _best(tried) == best:
             break
     return tried
 
 
 def _best(tried: list) -> dict[str, object]:
-    return tried[int(np.argmax([np.mean(values) for _, values in tried]))][0]
+    most = max(len(values) for _, values in tried)
+    return tried[int(np.argmax([np.mean(values) if len(values) == most else -np.inf for _, values in tried]))][0]
 
 
 def _defaults(build, grid: Mapping[str, Sequence]) -> dict[str, object] | None:
@@ -164,12 +178,13 @@ def _beyond(best: Mapping[str, object], tried: list) -> dict[str, object]:
     return found
 
 
-def _chosen(tried: list, grid: Mapping[str, Sequence], metric: str) -> Tuned:
+def _chosen(tried: list, grid: Mapping[str, Sequence], metric: str, cost: Cost) -> Tuned:
     best = _best(tried)
     table = pd.DataFrame([setting for setting, _ in tried])
-    values = np.array([values for _, values in tried])
+    most = max(len(values) for _, values in tried)
+    values = np.array([values + [np.nan] * (most - len(values)) for _, values in tried])
     for n, column in enumerate(values.T):
         table[f"#{n}"] = column
     table[f"验证 {metric}"] = values.mean(axis=1)
     ordered = table.sort_values(table.columns[-1], ascending=False, kind="stable", ignore_index=True)
-    return Tuned(best, ordered, metric, tuple(_beyond(best, tried)))
+    return Tuned(best, ordered, metric, tuple(_beyond(best, tried)), cost)

@@ -16,6 +16,10 @@ from textrec_utils.core.files import sha256_of
 from textrec_utils.core.store import cached_arrays
 
 WEIGHTINGS = ("mean", "idf", "sif")
+# Of item2vec on histories of item ids: what chapter 03 (section 6) chose on validation of movielens-zh.
+ITEM2VEC = {
+    "dim": 50, "window": 50, "min_count": 1, "epochs": 40, "negative": 5, "sample": 1e-4, "ns_exponent": 0.5
+}  # fmt: skip
 
 
 class WordVectors(KeyedVectors):

@@ -84,7 +84,8 @@ def list_quality(ranked: np.ndarray, split: Split, k: int = 10, vectors: np.ndar
     coverage: share of the candidates that appear in anybody's list.
     popularity: mean number of training users who liked a recommended item.
     novelty: mean self-information −log2 p(i), p = (count + 1) / (users + 1), in bits (Zhou et al. 2010).
-    diversity: mean of 1 − cosine over the pairs of a list (Ziegler et al. 2005); needs vectors (items, dim).
+    diversity: mean of 1 − cosine over the pairs of a list (Ziegler et al. 2005); needs vectors (items, dim), dense
+    or sparse, best of a space that none of the judged methods ranks by.
     """
     if k > ranked.shape[1]:
         raise ValueError(f"k = {k} 需要长度至少 {k} 的列表，得到 {ranked.shape[1]}。")
@@ -102,13 +103,21 @@ def list_quality(ranked: np.ndarray, split: Split, k: int = 10, vectors: np.ndar
     if vectors is not None:
         unit = unit_rows(vectors)
         similar = np.zeros(len(lists))
-        for start in range(0, len(lists), 4096):  # blocks: (users, k, dim) of everybody would not fit
-            block = unit[safe[start : start + 4096]] * there[start : start + 4096, :, None]
-            total = block.sum(axis=1)  # |Σ v|² = Σ |v|² + Σ_{a ≠ b} v_a · v_b
-            similar[start : start + 4096] = (total**2).sum(1) - (block**2).sum((1, 2))
+        lengths = _squares(unit)
+        for start in range(0, len(lists), 4096):  # blocks: (users, dim) of everybody might not fit
+            rows, listed = lists[start : start + 4096], there[start : start + 4096]
+            shape = len(rows), len(count)
+            chosen = sparse.csr_matrix((np.ones(listed.sum()), (np.nonzero(listed)[0], rows[listed])), shape=shape)
+            # |Σ v|² = Σ |v|² + Σ_{a ≠ b} v_a · v_b
+            similar[start : start + 4096] = _squares(chosen @ unit) - chosen @ lengths
         pairs = filled * (filled - 1)
         found["diversity"] = float(1 - (similar[pairs > 0] / pairs[pairs > 0]).mean()) if (pairs > 0).any() else 0.0
     return found
+
+
+def _squares(rows: np.ndarray | sparse.csr_matrix) -> np.ndarray:
+    """(rows,) squared Euclidean lengths of dense or sparse rows."""
+    return np.asarray((rows.multiply(rows) if sparse.issparse(rows) else rows**2).sum(axis=1)).ravel()
 
 
 def sampled_ranks(model: Recommender, split: Split, negatives: int = 99, seed: int = 0) -> np.ndarray:

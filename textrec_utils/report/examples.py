@@ -41,7 +41,7 @@ def with_lists(report: Report, sides: Sides, row: int) -> tuple[str, pd.DataFram
         "、".join(map(in_markdown, titles[rows[:SHOWN]])) + "……" * (len(rows) > SHOWN) for rows in (history, liked)
     )
     order = "，最近的在前" if split.dataset.has_time else ""
-    told = f"用户{in_markdown(split.dataset.users['user_id'][user])}，历史{len(history)}件{order}：{some}"
+    told = f"一位用户，历史{len(history)}件{order}：{some}"  # who it is, nobody needs to know
     lists = {
         r.method: pd.Series([("✓ " if i in liked else "") + titles[i] for i in r.ranked[row, : report.k] if i >= 0])
         for r in (sides.text, sides.behaviour)

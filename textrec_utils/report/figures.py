@@ -1,4 +1,4 @@
-"""The report's own figures: quality against time, hit rates by group."""
+"""The report's own figures: quality against time, hit rates by group with their intervals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from textrec_utils.core.escape import in_figure
-from textrec_utils.plotting import GREYS, MARKERS, use_cjk_font
+from textrec_utils.plotting import GREYS, MARKERS, spread_labels, use_cjk_font
 from textrec_utils.report.comparisons import Sides, front
 from textrec_utils.report.groups import Grouping
 from textrec_utils.report.methods import METHODS
@@ -25,16 +25,14 @@ def cost_figure(report: Report, sides: Sides) -> Axes:
         ax.scatter(*zip(*points), s=45, zorder=3, **look)
     edge = np.array([places[r.key] for r in front(report)]).reshape(-1, 2)
     ax.plot(edge[:, 0], edge[:, 1], "--", color=GREYS[4], linewidth=1)
-    seconds = [place[0] for place in places.values()]
-    middle = np.sqrt(min(seconds) * max(seconds))
     named = {r.key: r for r in (*front(report), sides.text, sides.behaviour)}.values()
-    for i, result in enumerate(sorted(named, key=lambda r: -r.mean(report.main))):
-        slow = result.cost.seconds > middle  # their names stand to the left, else they would leave the plot
-        shift, side = (-6 if slow else 6, -12 if i % 2 else 6), "right" if slow else "left"
-        ax.annotate(result.method, places[result.key], shift, textcoords="offset points", ha=side, fontsize=9)
+    look = {"fontsize": 9, "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}}
+    for result in named:
+        ax.annotate(result.method, places[result.key], (6, 6), textcoords="offset points", **look)
     ax.set(xscale="log", xlabel="总时间（秒，对数轴）", ylabel=report.main)
     ax.margins(x=0.14, y=0.12)
     ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    spread_labels(ax)
     return ax
 
 
@@ -49,9 +47,13 @@ def group_figure(found: list[Grouping], sides: Sides) -> np.ndarray | None:
     for ax, grouping in zip(axes[0], shown):
         y = np.arange(len(grouping.table))
         for shift, side, color in ((-0.2, sides.text, GREYS[0]), (0.2, sides.behaviour, GREYS[2])):
-            ax.barh(y + shift, grouping.table[side.method], 0.38, color=color, label=side.method)
+            rate = grouping.table[side.method].to_numpy(dtype=float)
+            ax.barh(y + shift, rate, 0.38, color=color, label=side.method)
+            if side.method in grouping.spans:
+                error = np.abs(grouping.spans[side.method].T - rate)
+                ax.errorbar(rate, y + shift, xerr=error, fmt="none", ecolor=GREYS[4], elinewidth=1, capsize=2)
         ax.set_yticks(y, [in_figure(group[:9]) for group in grouping.table["组"]])
-        ax.set(xlabel="命中率", title=grouping.name)
+        ax.set(xlabel="命中率", title=grouping.name)  # the thin lines are 95% intervals, said beside the figure
         ax.invert_yaxis()
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return axes[0]

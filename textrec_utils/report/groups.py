@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,12 @@ UNITS = {
 @dataclass(frozen=True)
 class Grouping:
     """One way to part the test. table: a row a group, with both methods' hit rates, their difference and its p.
-    left_out: test positives in groups too small to be shown."""
+    left_out: test positives in groups too small to be shown. spans: by method, (groups, 2) ends of its intervals."""
 
     name: str
     table: pd.DataFrame
     left_out: int
+    spans: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -60,18 +61,20 @@ def ways(pairs: pd.DataFrame) -> dict[str, tuple[pd.Series, pd.Series]]:
 
 def groupings(report: Report, sides: Sides) -> list[Grouping]:
     """Both sides' hits, parted in every way that the data allow; none where users are few."""
-    hits = [pair_hits(result, report.split, report.k) for result in (sides.text, sides.behaviour)]
+    pair = sides.text, sides.behaviour
+    hits = [pair_hits(result, report.split, report.k) for result in pair]
     found = []
     for name, (groups, order) in ways(hits[0]).items() if not report.few else ():
         rows = np.argsort(order.to_numpy(), kind="stable")
         a, b = (group_recall(h.iloc[rows], groups.iloc[rows], min_count=FEW_USERS) for h in hits)
         table = a[["组", "测试条数"]].copy()
-        for side, part in ((sides.text, a), (sides.behaviour, b)):
+        for side, part in zip(pair, (a, b)):
             table[side.method] = part["命中率"].round(3)
             table[f"{side.method} 95%"] = [f"[{x:.3f}, {y:.3f}]" for x, y in zip(part["low"], part["high"])]
         table["差"] = (a["命中率"] - b["命中率"]).round(3)
         inside = [[h[(groups == group).to_numpy()] for h in hits] for group in table["组"]]
-        tests = [compare(x["hit"], y["hit"], users=x["user"], samples=1000) for x, y in inside]
+        tests = [compare(x["hit"], y["hit"], users=x["user"]) for x, y in inside]
         table["p"] = [test.p_value for test in tests]
-        found.append(Grouping(name, table, len(groups) - int(table["测试条数"].sum())))
+        spans = {side.method: part[["low", "high"]].to_numpy(float) for side, part in zip(pair, (a, b))}
+        found.append(Grouping(name, table, len(groups) - int(table["测试条数"].sum()), spans))
     return found

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from textrec_utils.baselines.base import Recommender
 from textrec_utils.baselines.bm25 import BM25
@@ -16,6 +18,7 @@ from textrec_utils.baselines.ease import EASEWithText
 from textrec_utils.baselines.simple import Popularity, Random
 from textrec_utils.core.cost import Cost, measure
 from textrec_utils.core.errors import TooLittleData
+from textrec_utils.core.processes import side_by_side
 from textrec_utils.core.store import Cached
 from textrec_utils.encoder.encoder import Encoder
 from textrec_utils.encoder.loading import DEFAULT_MODEL
@@ -23,11 +26,12 @@ from textrec_utils.encoder.space import center, whiten
 from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.finetuning.result import TwoTower
 from textrec_utils.finetuning.train import train_two_tower
+from textrec_utils.finetuning.trainer import NotKept
 from textrec_utils.hybrids import ZScoreBlend
 from textrec_utils.splits import Split
 from textrec_utils.text import Segmenter, user_dictionary
 from textrec_utils.tuning import GRIDS, Tuned, tune
-from textrec_utils.word_vectors import document_vectors, item_vectors, train_word2vec
+from textrec_utils.word_vectors import ITEM2VEC, document_vectors, item_vectors, train_word2vec
 
 PROFILES = {"quick": "快速", "full": "完整"}
 KINDS = {"non-personal": "不看内容的方法", "behaviour": "协同方法", "text": "文本方法", "both": "文本和行为合起来"}
@@ -36,6 +40,12 @@ FUSION_WEIGHT = 0.3  # the encoder tower's share, chosen on validation splits of
 READING = {"pooling": "mean", "max_length": 128}  # of the frozen encoder
 WORD2VEC = {n: p.default for n, p in inspect.signature(train_word2vec).parameters.items() if p.default is not p.empty}
 WEIGHTS = [3.0, 10.0, 30.0, 100.0, 300.0]  # of the texts beside the likes in EASE
+TOWERS: dict[str, dict[str, str]] = {  # by method that adds it, what is not as the course's towers have it
+    "two_tower": {},
+    "two_tower_lexical": {"features": "lexical", "head": "linear", "rung": "head"},
+    "two_tower_both": {"features": "both", "rung": "head"},
+}
+MANY = 10_000  # training likes from which another process is worth its start
 SHARES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]  # of the tower in the hybrid
 
 
@@ -44,6 +54,7 @@ class Workshop:
     """What methods are built from on one split; what several of them need is made once, when it is first asked for.
 
     tuned: settings chosen on validation, by method; without them the defaults. two_tower: settings of the towers.
+    chosen: by method, what building it has chosen on validation besides.
     """
 
     split: Split
@@ -52,6 +63,7 @@ class Workshop:
     seed: int = 0
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
     two_tower: TwoTowerConfig | None = None
+    chosen: dict[str, Tuned] = field(default_factory=dict)
 
     def __post_init__(self):
         self.texts = list(self.split.dataset.items["text"])
@@ -86,10 +98,10 @@ class Workshop:
             documents = [segment(text) for text in self.texts]
         return documents, cost
 
-    def tower(self, split: Split | None = None, **changes) -> TwoTower:
-        """Two towers trained on this split or another, some settings changed; the store gives the same ones again."""
-        config = replace(self.two_tower or TwoTowerConfig(seed=self.seed), **changes)
-        return train_two_tower(split or self.split, config, self.model, prefix=self.prefix, progress=False)
+    def tower(self, key: str = "two_tower", split: Split | None = None, **options) -> TwoTower:
+        """One of TOWERS trained on this split or another; the store gives the same ones again."""
+        config = replace(self.two_tower or TwoTowerConfig(seed=self.seed), **TOWERS[key])
+        return train_two_tower(split or self.split, config, self.model, prefix=self.prefix, progress=False, **options)
 
     def baseline(self, key: str, **options) -> Recommender:
         """What the method's grid is of, as validation wants it."""
@@ -146,9 +158,8 @@ def methods_of(profile: str) -> list[Method]:
 def _item2vec(w: Workshop) -> Recommender:
     ids = w.split.dataset.items["item_id"].to_numpy()
     histories = [ids[h].tolist() for h in w.split.histories if len(h) > 1]
-    how = {"window": 50, "min_count": 1, "epochs": 20, "ns_exponent": 0.5, "sample": 1e-4, "seed": w.seed}
-    words = train_word2vec(histories, **how)
-    told = {"vectors": "item2vec"} | WORD2VEC | how
+    words = train_word2vec(histories, **ITEM2VEC, seed=w.seed)
+    told = {"vectors": "item2vec"} | WORD2VEC | ITEM2VEC | {"seed": w.seed}
     return HistoryMean(item_vectors(words, ids), "item2vec", cost=words.cost, cold_items=False, settings=told)
 
 
@@ -178,7 +189,8 @@ def _ease_with_text(w: Workshop) -> Recommender:
 
     if not own:
         return build()
-    return build(**tune(build, {"weight": WEIGHTS}, w.split, w.tuned["ease"].metric).best)
+    w.chosen["ease_text"] = tune(build, {"weight": WEIGHTS}, w.split, w.tuned["ease"].metric, race=2)
+    return build(**w.chosen["ease_text"].best)
 
 
 def _word2vec(w: Workshop, weighting: str) -> Recommender:
@@ -202,13 +214,12 @@ def _bert(w: Workshop, transform: Callable[[np.ndarray], np.ndarray]) -> Recomme
 
 def _added_towers(w: Workshop) -> Recommender:
     """A tower of meaning and one of spelling, their scores added."""
-    lexical = w.tower(features="lexical", head="linear", rung="head")
-    return w.tower().fuse(lexical, FUSION_WEIGHT).recommender("two_tower_lexical")
+    return w.tower().fuse(w.tower("two_tower_lexical"), FUSION_WEIGHT).recommender("two_tower_lexical")
 
 
 def _tower_of_both(w: Workshop, split: Split | None = None) -> Recommender:
     """One tower that reads the encoder's vectors and the spelling side by side."""
-    return w.tower(split, features="both", rung="head").recommender("two_tower_both")
+    return w.tower("two_tower_both", split).recommender("two_tower_both")
 
 
 def _hybrid(w: Workshop) -> Recommender:
@@ -227,8 +238,36 @@ def _hybrid(w: Workshop) -> Recommender:
 
     # The parts were fitted on the first inner split, so that one alone can judge them.
     how = {"budget": len(SHARES), "validations": 1, "widen": 0}
-    share = tune(blend, {"share": SHARES}, w.split, w.tuned[rival].metric, **how).best["share"]
+    found = tune(blend, {"share": SHARES}, w.split, w.tuned[rival].metric, **how)
+    w.chosen["hybrid"] = replace(found, cost=sum((part.cost for part in parts), found.cost))
+    share = found.best["share"]
     return ZScoreBlend([_tower_of_both(w), METHODS[rival].build(w)], (share, 1 - share), name="hybrid")
+
+
+def train_ahead(shops: Sequence[Workshop], keys: Iterable[str]) -> None:
+    """Train what takes longest into the store, side by side; where that gains nothing, each waits for its turn."""
+    slow = [key for key in ("two_tower_both", "item2vec", "two_tower", "two_tower_lexical") if key in keys]
+    jobs = min(torch.get_num_threads(), len(slow))
+    if jobs < 2 or len(shops[0].split.train) < MANY or shops[0].lacking(["text"]):
+        return
+    with suppress(TooLittleData):
+        assert shops[0].encoded  # here, with all threads: the others read it from the store
+        if not all(_kept(shop, key) for shop in shops for key in slow if key in TOWERS):
+            words = [(shops[0], key) for key in ("word2vec_mean",) if key in keys]  # of texts alone: of no split
+            side_by_side(_train, words + [(shop, key) for key in slow for shop in shops], jobs)
+
+
+def _kept(shop: Workshop, key: str) -> bool:
+    try:
+        return bool(shop.tower(key, only_kept=True))
+    except NotKept:
+        return False
+
+
+def _train(shop: Workshop, key: str) -> None:
+    torch.set_num_threads(1)
+    with suppress(TooLittleData):  # told where the method itself is built
+        shop.tower(key) if key in TOWERS else METHODS[key].build(shop)
 
 
 # ---------------------------------------------------------------- the registry

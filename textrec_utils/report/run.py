@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from textrec_utils.baselines.base import Recommender
 from textrec_utils.core.errors import DataError, TooLittleData, TooMuchData
@@ -19,14 +21,16 @@ from textrec_utils.evaluation.results import Result, evaluate
 from textrec_utils.evaluation.statistics import FEW_USERS
 from textrec_utils.evaluation.tables import leaderboard
 from textrec_utils.finetuning.config import TwoTowerConfig
-from textrec_utils.hybrids import NewcomerPlaces
-from textrec_utils.report.methods import KINDS, METHODS, Workshop, methods_of
+from textrec_utils.hybrids import Blend, NewcomerPlaces
+from textrec_utils.ranking import recommend
+from textrec_utils.report.methods import KINDS, METHODS, Workshop, methods_of, train_ahead
 from textrec_utils.splits import Split, make_split
 from textrec_utils.tuning import GRIDS, Tuned, tune, tune_all
 
 SPLIT_NAMES = {"leave_last_out": "留最后一条", "temporal": "按时间", "cold_items": "新物品", "random": "随机"}
 ENOUGH = 200  # test users, for the split by time to be taken
 METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit")  # the first decides
+REQUESTS = 20  # timed one by one
 
 
 def threshold(asked: str | float, own: float | None = None) -> float | None:
@@ -54,14 +58,17 @@ def open_split(dataset: Dataset, protocol: str = "auto", *, min_value: float | N
     interaction of at least this value is a like; None: the dataset's own threshold. Raises DataError where the data
     don't allow the protocol, or leave a single user to judge by.
     """
+
+    def parted(wanted: str) -> Split:
+        fresh = dataset.fresh_days if wanted == "temporal" else None
+        return make_split(dataset, wanted, min_value=min_value, seed=seed, fresh_days=fresh)
+
     split, own = None, dataset.default_protocol
     if protocol == "auto" and own == "leave_last_out":
         with suppress(TooLittleData):
-            split = make_split(dataset, "temporal", min_value=min_value, seed=seed)
+            split = parted("temporal")
     if split is None or len(split.test_users) < ENOUGH:
-        wanted = own if protocol == "auto" else protocol
-        fresh = dataset.fresh_days if wanted == "temporal" else None
-        split = make_split(dataset, wanted, min_value=min_value, seed=seed, fresh_days=fresh)
+        split = parted(own if protocol == "auto" else protocol)
     if len(split.test_users) < 2:
         raise DataError(
             f"{dataset.name} 只有 1 位能评测的用户，一个人的口味分不出方法的高下；请换一份用户更多的数据，"
@@ -70,14 +77,26 @@ def open_split(dataset: Dataset, protocol: str = "auto", *, min_value: float | N
     return split
 
 
+@dataclass(frozen=True)
+class Serving:
+    """ms: milliseconds that one user's list takes (median of REQUESTS). mb: megabytes of what scoring reads.
+    cold_items: can the method tell new items apart?"""
+
+    ms: float
+    mb: float
+    cold_items: bool
+
+
 @dataclass
 class Report:
-    """A profile's methods on one split: `tune()`, then `run()`, then `results`, by method.
+    """A profile's methods on one split: `tune()`, then `run()`, then `results`, by method; `validate()` for choosing.
 
     k: length of the judged lists. budget: settings that each method with a grid may try on validation; 0: defaults,
     no hybrid. model, prefix: of the encoder. two_tower: the towers' settings (None: the course's). tuned: by method.
     cautions: what a reader must know before trusting a number, one sentence each. mixed: of new items alone, by method:
-    its result where they stand among all items, as it is and with places kept for them.
+    its result where they stand among all items, as it is and with places kept for them. validation: by method, its main
+    metric on the first inner split; what is best is chosen by that, and judged on the test. serving: by method.
+    searches: by method, seconds that choosing its settings took.
     """
 
     split: Split
@@ -92,6 +111,9 @@ class Report:
     results: dict[str, Result] = field(default_factory=dict)
     cautions: list[str] = field(default_factory=list)
     mixed: dict[str, tuple[Result, Result]] = field(default_factory=dict)
+    validation: dict[str, float] = field(default_factory=dict)
+    serving: dict[str, Serving] = field(default_factory=dict)
+    searches: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.k < 1 or self.budget < 0:
@@ -122,7 +144,7 @@ class Report:
     def tune(self) -> dict[str, Tuned]:
         """Choose settings on validation; a method for which the data don't do keeps its defaults and says so."""
         lost: dict[str, list[str]] = {}
-        options = {"budget": self.budget, "seed": self.seed}
+        options = {"budget": self.budget, "seed": self.seed, "race": self.budget}
         grids = [method for method in methods_of(self.profile) if method.grid and self.budget]
         try:
             made = tune_all([method.grid for method in grids], self.split, self.main, **options)
@@ -142,10 +164,15 @@ class Report:
 
         Each result holds the whole cost of its vectors and training; what tuning took is in none.
         """
-        shop = Workshop(self.split, self.model, self.prefix, self.seed, self.tuned, self.two_tower)
+        shop, methods = self._shop(self.split), methods_of(self.profile)
+        ahead = [shop]
+        if self.split.protocol != "cold_items":
+            with suppress(TooLittleData):
+                ahead.append(self._shop(self.split.inner()))  # for `validate`
+        train_ahead(ahead, [method.key for method in methods])
         model = Path(self.model).name if Path(self.model).is_absolute() else self.model
         told = {"model": model, "prefix": self.prefix}
-        for method in methods_of(self.profile):
+        for method in methods:
             if shop.lacking(method.needs) == ["tuning"]:  # said where the settings are shown
                 continue
             try:
@@ -157,14 +184,62 @@ class Report:
             # Two reports that differ in their encoder must stay apart in one file.
             settings = made.parameters | (told if method.encodes else {})
             self.results[method.key] = replace(made, parameters=settings)
+            self.serving[method.key] = self._served(model)
             if self.split.protocol == "cold_items":
                 self.mixed[method.key] = self._among_all(model, name=method.label, key=method.key)
+        self._chosen = shop.chosen
+        self.searches = {key: found.cost.seconds for key, found in {**self.tuned, **shop.chosen}.items()}
         return self.results
+
+    def _shop(self, split: Split) -> Workshop:
+        return Workshop(split, self.model, self.prefix, self.seed, self.tuned, self.two_tower)
+
+    def validate(self) -> dict[str, float]:
+        """Each method's main metric on the first inner split, so that the test need not say which is the best.
+
+        A method whose settings were chosen there has been judged there already. Where the data can't be parted once
+        more, nothing: the best is then the best of the test, and a caution says so.
+        """
+        if self.few:
+            return self.validation
+        try:
+            inner = self.split.inner()
+        except TooLittleData:
+            self.cautions.append("数据少得分不出验证集，“最好的”是看着测试结果挑的，分数偏乐观")
+            return self.validation
+        shop, judged = self._shop(inner), {**self.tuned, **self._chosen}
+        for key in self.results:
+            if key in judged:
+                self.validation[key] = float(judged[key].table["#0"].iloc[0])
+                continue
+            with suppress(TooLittleData, TooMuchData):  # then it is not chosen
+                made = evaluate(shop.build(METHODS[key]), inner, [self.main])
+                self.validation[key] = made.mean(self.main)
+        return self.validation
+
+    def worth(self, key: str) -> float:
+        """By what a method is chosen: its figure on validation, or on the test where there is no validation."""
+        return self.validation.get(key, -math.inf) if self.validation else self.results[key].mean(self.main)
+
+    def blind(self, key: str) -> bool:
+        """Does the method know nothing of items that are all new: everyone has the same list of it?"""
+        ranked = self.results[key].ranked
+        return self.split.protocol == "cold_items" and bool((ranked == ranked[0]).all())
+
+    def _served(self, model: Recommender) -> Serving:
+        spent = []
+        for user in self.split.test_users[: REQUESTS + 1]:
+            start = time.perf_counter()
+            recommend(model, self.split, self.k, users=np.array([user]))
+            spent.append(time.perf_counter() - start)
+        return Serving(1000 * float(np.median(spent[1:] or spent)), _held(model) / 2**20, model.cold_items)
 
     def _among_all(self, model: Recommender, **told: str) -> tuple[Result, Result]:
         """What users see of new items: the whole catalogue's list, as it is and with places kept for them."""
         whole = replace(self.split, candidates=np.ones(self.split.n_items, dtype=bool))
-        kept = NewcomerPlaces([model.fit(whole)], k=self.k, fit_parts=False)
+        if isinstance(model, Blend):  # of all methods these alone ask who may be recommended
+            model.fit(whole)
+        kept = NewcomerPlaces([model], k=self.k, fit_parts=False)
         plain, placed = (evaluate(m, whole, [self.main], fit=m is kept, **told) for m in (model, kept))
         return plain, placed
 
@@ -179,21 +254,36 @@ class Report:
         return table.set_axis(table.index + 1)
 
     def best(self, *kinds: str, but: Sequence[str] = ("random",)) -> Result:
-        """The best of these kinds of methods, some left out. Raises TooLittleData where none of them ran."""
+        """The best of these kinds of methods by `worth`, some left out. Raises TooLittleData where none of them ran."""
         found = [r for key, r in self.results.items() if METHODS[key].kind in kinds and key not in but]
         if not found:
             lost = "、".join(KINDS[kind] for kind in kinds)
             raise TooLittleData("；".join([f"{self.on}划分上，{lost}一个也没有跑成，无从比较", *self.cautions]) + "。")
-        return max(found, key=lambda r: r.mean(self.main))
+        return max(found, key=lambda r: self.worth(r.key))
 
     def board(self) -> pd.DataFrame:
         """All methods, best first: the main metric and the next with their intervals, seconds, memory."""
         table = leaderboard(self.results.values())
         shown = [column for metric in self.metrics[:2] for column in (metric, f"{metric} 95%")]
+        if self.validation:
+            labels = {METHODS[key].label: round(value, 4) for key, value in self.validation.items()}
+            table[f"验证{self.main}"] = table["方法"].map(labels)
+            shown.insert(0, f"验证{self.main}")
         return table[["方法", *shown, "秒", "峰值 MB"]].set_axis(table.index + 1)
 
     def among_new_items(self, min_value: float | None = None) -> Report:
         """The same, quick, where only new items are recommended. Raises DataError where the data don't allow it."""
         split = open_split(self.split.dataset, "cold_items", min_value=min_value, seed=self.seed)
         k = min(self.k, max(1, int(split.candidates.sum()) // 5))
-        return replace(self, split=split, profile="quick", k=k, tuned={}, results={}, cautions=[], mixed={})
+        fresh = {name: {} for name in ("tuned", "results", "mixed", "validation", "serving", "searches")}
+        return replace(self, split=split, profile="quick", k=k, budget=0, cautions=[], **fresh)
+
+
+def _held(model: Recommender) -> int:
+    """Bytes of what a fitted recommender and its parts keep."""
+    total = sum(_held(part) for part in model.parts)
+    for name in model.FITTED:
+        value = getattr(model, name, None)
+        arrays = (value.data, value.indices, value.indptr) if sparse.issparse(value) else (value,)
+        total += sum(getattr(array, "nbytes", 0) for array in arrays)
+    return total

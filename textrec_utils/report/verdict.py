@@ -2,74 +2,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from textrec_utils.core.escape import in_markdown
-from textrec_utils.evaluation.results import Result
-from textrec_utils.evaluation.statistics import FEW_USERS, compare
+from textrec_utils.evaluation.statistics import FEW_USERS
+from textrec_utils.report import advice
+from textrec_utils.report.claims import Claims, NewItems
 from textrec_utils.report.comparisons import Rivalry, Sides
 from textrec_utils.report.groups import Grouping
 from textrec_utils.report.methods import KINDS, METHODS
 from textrec_utils.report.run import Report
-from textrec_utils.report.words import cost_words, p_equals, speed_words
+from textrec_utils.report.words import cost_words, live_words, p_equals, speed_words
 
 
-def who_wins(report: Report) -> str:
-    winner, second = sorted(report.results.values(), key=lambda r: -r.mean(report.main))[:2]
-    lead = compare(winner.users[report.main], second.users[report.main], seed=report.seed)
-    ahead = f"第二名{second.method}（{second.mean(report.main):.4f}）"
-    level = f"和{ahead}分不出高下，名次可能互换（这些用户看得出的最小差别约{lead.visible:.4f}）"
-    ahead = f"显著领先{ahead}" if lead.significant else level
+def who_wins(report: Report, claims: Claims) -> str:
+    """The first by validation, its place on the test, and whom it surely beats."""
+    first, main = claims.first, report.main
+    low, high = first.interval(main)
+    told = (
+        f"{'验证集' if report.validation else '测试'}上最好的是{first.method}（{KINDS[METHODS[first.key].kind]}），"
+        f"测试{main}为{first.mean(main):.4f}，95%区间[{low:.4f}, {high:.4f}]，{_place(report, first.key, main)}"
+    )
+    for word, some in _by_outcome(claims.peers.values()).items():
+        names = "、".join(f"{r.rival.method}（{r.rival.mean(main):.4f}）" for r in some)
+        told += f"；{word}{names}"
+        if word == "分不出高下的有":
+            told += f"，看得出的最小差别约{max(r.test.visible for r in some):.4f}"
+    other, live = report.metrics[1], live_words(first.key, report.split.protocol)
+    told += f"。{live}" if live else ""
     return (
-        f"{winner.method}（{KINDS[METHODS[winner.key].kind]}），{report.main}为{winner.mean(report.main):.4f}，{ahead}。"
-        f"共{len(report.results)}个方法，{report.users:,}位用户，在{report.candidates:,}件候选里全量排序"
-        + _by_the_other_metric(report, winner)
+        f"{told}。共{len(report.results)}个方法，{report.users:,}位用户，在{report.candidates:,}件候选里全量排序；"
+        f"按{other}，它{_place(report, first.key, other)}"
     )
 
 
-def _by_the_other_metric(report: Report, winner: Result) -> str:
-    """Said where the second metric of the board would name another winner."""
-    other = report.metrics[1]
-    first = max(report.results.values(), key=lambda r: r.mean(other))
-    if first is winner:
-        return f"；按{other}，第一名还是它"
-    test = compare(first.users[other], winner.users[other], seed=report.seed)
-    word = "显著领先它" if test.significant else "和它分不出高下"
-    return f"；换成{other}，第一名是{first.method}（{first.mean(other):.4f}对{winner.mean(other):.4f}，{word}）"
+def _place(report: Report, key: str, metric: str) -> str:
+    """Which place a method takes on the test, and who stands first there where it doesn't."""
+    order = sorted(report.results.values(), key=lambda r: -r.mean(metric))
+    place = [r.key for r in order].index(key) + 1
+    if place == 1:
+        return "分数也最高"
+    return f"分数排第{place}，最高的是{order[0].method}（{order[0].mean(metric):.4f}，看了测试才知道，不作数）"
+
+
+def _by_outcome(rivalries: Iterable[Rivalry]) -> dict[str, list[Rivalry]]:
+    found: dict[str, list[Rivalry]] = {}
+    for r in rivalries:
+        word = "分不出高下的有" if r.p >= 0.05 else "显著高于" if r.test.difference > 0 else "显著低于"
+        found.setdefault(word, []).append(r)
+    return found
 
 
 def versus(against: Rivalry, metric: str) -> str:
-    """One sentence on the text method against a rival, by its Holm-corrected test."""
+    """One sentence on a method against a rival, by its Holm-corrected test."""
     test, name = against.test, against.rival.method
     detail = f"差{test.difference:+.4f}，95%区间[{test.low:+.4f}, {test.high:+.4f}]，校正后{p_equals(against.p)}"
     if against.p >= 0.05:
         return f"和{name}分不出高下（{detail}，看得出的最小差别约{test.visible:.4f}）"
     base = against.rival.mean(metric)
-    relative = f"{abs(test.difference) / base:.0%}" if base > 0 else ""
+    relative = f"{abs(test.difference) / base:.0%}" if abs(test.difference) < 2 * base else ""
     return f"比{name}{'高' if test.difference > 0 else '低'}{relative}，差异显著（{detail}）"
 
 
 def text_or_not(report: Report, sides: Sides, against: dict[str, Rivalry]) -> str:
-    other, plain = (versus(against[side.key], report.main) for side in (sides.behaviour, sides.plain))
-    also = "，也是最好的非文本方法" if sides.plain.key == sides.behaviour.key else f"；{plain}，后者是最好的非文本方法"
-    return f"最好的文本方法{sides.text.method}{other}，后者是最好的协同方法{also}"
+    """Towers also learn from likes: against what reads the same texts and learns nothing it is told as well."""
+    told = f"最好的文本方法{sides.text.method}"
+    named = [(sides.behaviour, "最好的协同方法"), (sides.plain, "最好的非文本方法")]
+    if sides.behaviour.key == "random":
+        named = [(sides.behaviour, "随机的次序")]
+    elif sides.plain.key == sides.behaviour.key:
+        named = [(sides.behaviour, "最好的协同方法，也是最好的非文本方法")]
+    said = [f"{versus(against[side.key], report.main)}，后者是{name}" for side, name in named if side.key in against]
+    if sides.text.key.startswith("two_tower"):
+        alone = "换成随机向量的塔在movielens-zh上差不多一样好（第06章第6节）"
+        if report.cold_share > 0.5:
+            alone = f"不过测试里{report.cold_share:.0%}是没有人喜欢过的，在它们身上塔只能靠文字"
+        said.append(f"双塔也从行为里学，这一比说的是整座塔，不全是文字的功劳；{alone}")
+    return told + "；".join(said)
 
 
-def joined(report: Report) -> str:
-    """The best method that joins both kinds against the best single one."""
-    mixed, single = report.best("both"), report.best("text", "behaviour", "non-personal", but=())
-    test = compare(mixed.users[report.main], single.users[report.main], seed=report.seed)
-    word = ("更高" if test.difference > 0 else "更低") if test.significant else "分不出高下"
-    return (
-        f"{mixed.method}{mixed.mean(report.main):.4f}，单个方法最好的是{single.method}{single.mean(report.main):.4f}，"
-        f"{word}（差{test.difference:+.4f}，{p_equals(test.p_value)}）"
-    )
+def joined(report: Report, claims: Claims) -> str | None:
+    """The best method that joins both kinds against the first, or the first that does against the best single one."""
+    first = claims.first
+    if METHODS[first.key].kind == "both":
+        some = [r for key, r in claims.peers.items() if METHODS[key].kind != "both"]
+        if not some:
+            return None
+        other = max(some, key=lambda r: report.worth(r.rival.key))
+        return f"{first.method}（验证集上的第一名）{versus(other, report.main)}，后者是单个方法里最好的"
+    some = [r for key, r in claims.peers.items() if METHODS[key].kind == "both"]
+    return f"单个方法里最好的{first.method}{versus(some[0], report.main)}，后者把文本和行为合起来" if some else None
 
 
-def what_it_costs(sides: Sides) -> str:
+def what_it_costs(report: Report, sides: Sides) -> str:
     text, other = sides.text, sides.behaviour
     told = f"{text.method}一共用{cost_words(text.cost)}，{other.method}用{cost_words(other.cost)}"
-    return f"{told}：{speed_words(text.cost, other.cost)}"
+    told = f"{told}：{speed_words(text.cost, other.cost)}"
+    if {text.key, other.key} <= set(report.serving):
+        a, b = (report.serving[side.key].ms for side in (text, other))
+        told += f"；排一份名单{a:.1f}毫秒对{b:.1f}毫秒"
+    return f"{told}（调参另计，见第5节）"
 
 
 def where_it_fails(sides: Sides, found: list[Grouping]) -> str:
@@ -84,48 +118,51 @@ def where_it_fails(sides: Sides, found: list[Grouping]) -> str:
         return f"{group}（{row[text]:.3f}对{row[other]:.3f}，{row['测试条数']}条）"
 
     lowest, sure = gaps[text].idxmin(), gaps[gaps["p"] < 0.05].sort_values("差")
-    words = f"{text}命中率最低的是{told(gaps.loc[lowest])}"
+    words = f"{len(gaps)}组里{text}命中率最低的是{told(gaps.loc[lowest])}"
     if sure.empty:
-        words += f"；没有哪一组里它和{other}的差距是显著的"
+        words += f"；校正之后，没有哪一组里它和{other}的差距是显著的"
     elif sure["差"].iloc[0] < 0:
         where = "也正是这一组" if sure.index[0] == lowest else f"是{told(sure.iloc[0])}"
         words += f"；显著落后{other}最多的{where}"
     if len(sure) and sure["差"].iloc[-1] > 0:
         words += f"；显著领先最多的是{told(sure.iloc[-1])}"
-    return f"{words}。括号里先文本后协同"
+    return f"{words}。括号里先文本后协同；最低、最多是看着测试挑的，会偏极端"
 
 
-def among_new_items(cold: Report) -> str:
-    text, other = cold.best("text"), cold.best("behaviour")
-    test = compare(text.users[cold.main], other.users[cold.main], seed=cold.seed)
-    side = ("更高" if test.difference > 0 else "更低") if test.significant else "没有显著优势"
+def among_new_items(new: NewItems) -> str:
+    """The text method among new items and among all, each time against what reads the same texts and against chance."""
+    cold, text = new.report, new.text
+
+    def one(where: str, of: dict[str, Rivalry], value: float) -> str:
+        return f"{where}，{cold.main}是{value:.4f}，" + "；".join(versus(r, cold.main) for r in of.values())
+
     plain, placed = (r.mean(cold.main) for r in cold.mixed[text.key])
     return (
-        f"在只有新物品的候选里，{cold.main}最好的文本方法是{text.method}（{text.mean(cold.main):.4f}），"
-        f"协同方法最好的是{other.mean(cold.main):.4f}，文本{side}（{p_equals(test.p_value)}）；"
-        f"和全部物品混在一起排，{text.method}是{plain:.4f}，给新物品留位置之后是{placed:.4f}"
+        f"{text.method}"
+        + one("把新物品和全部物品混在一起排", new.mixed, plain)
+        + f"。给新物品留位置之后是{placed:.4f}。"
+        + one("只在新物品之间排", new.alone, text.mean(cold.main))
     )
 
 
-def in_words(
-    report: Report, sides: Sides, against: dict[str, Rivalry], found: list[Grouping], cold: Report | None = None
-) -> str:
-    """The list that opens a report, as Markdown. cold: the report on new items, if any."""
-    cost = {"代价": what_it_costs(sides)}
+def in_words(report: Report, claims: Claims) -> str:
+    """The list that opens a report, as Markdown."""
+    cost = {"代价": what_it_costs(report, claims.sides)}
     if report.few:
         points = {"没有结论": (
             f"能评测的用户只有{report.users}位，不到{FEW_USERS}位，分不出方法的高下；下面的数字只说明流水线跑通了，"
             "可以看第7节的列表合不合意，等用户多了再比"
         )} | cost  # fmt: skip
     else:
-        points = {"谁赢": who_wins(report), "文本值不值": text_or_not(report, sides, against)}
-        if any(METHODS[key].kind == "both" for key in report.results):
-            points["合起来"] = joined(report)
-        points |= cost | {"哪里失败": where_it_fails(sides, found)}
-        if cold and not cold.few:
-            points["新物品"] = among_new_items(cold)
-    first, *others = [f"**{name}**：{sentence}" for name, sentence in points.items()]
-    # Right under the winner: what the split lets a method know that it could not know in life.
+        points = {
+            "先上哪个": advice.ship(report, claims), "谁赢": who_wins(report, claims),
+            "文本值不值": text_or_not(report, claims.sides, claims.rivals), "合起来": joined(report, claims),
+        } | cost | {"哪里失败": where_it_fails(claims.sides, claims.groups)}  # fmt: skip
+        if claims.new:
+            points["新物品"] = among_new_items(claims.new)
+    first, *others = [f"**{name}**：{sentence}" for name, sentence in points.items() if sentence]
+    # Right under the first: what the split lets a method know that it could not know in life.
     lines = [first, f"**协议**：{report.protocol}，{report.split.leaks}", *others]
+    cold = claims.new.report if claims.new and claims.new.report is not report else None
     lines += [f"**当心**：{in_markdown(c)}" for c in report.cautions + (cold.cautions if cold else [])]
     return "\n".join(f"- {line.rstrip('。')}。" for line in lines)

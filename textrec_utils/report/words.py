@@ -6,8 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from textrec_utils.baselines.content import tfidf_vectors
 from textrec_utils.core.cost import Cost
+from textrec_utils.core.errors import TooLittleData
+from textrec_utils.datasets.dataset import TIMED, Dataset
 from textrec_utils.evaluation.results import Result
+
+ALIKE = 0.9  # a cosine from which two texts are nearly the same
+PAIRED = 5_000  # items up to which all pairs are compared
 
 
 def p_words(p: float) -> str:
@@ -39,6 +45,42 @@ def tie_words(results: Mapping[str, Result], metric: str) -> str:
         f"这份列表的{metric}是{got:.4f}，全看排在前面的碰巧是哪几件：可能比随机（每人另抽一份，{luck:.4f}）高，也可能低，"
         f"这一次{word}，说明不了方法的好坏。"
     )
+
+
+def twin_words(dataset: Dataset) -> str:
+    """How many items look like one thing under several ids, which nothing here merges."""
+    items = dataset.items[dataset.items["title"].str.strip() != ""]
+    same = ["title", *(c for c in ("year", "category", *dataset.entity_columns) if c in items.columns)]
+    sizes = items.groupby(same, dropna=False).size()
+    groups, several = int((sizes > 1).sum()), int(sizes[sizes > 1].sum())
+    columns = f"{'、'.join(same)}全都相同" if len(same) > 1 else "标题相同"
+    told = [f"有{groups}组、共{several}件物品的{columns}"] * bool(groups)
+    pairs = _alike(list(dataset.items["text"])) if len(dataset.items) <= PAIRED else 0
+    told += [f"有{pairs}对物品的文字几乎一样（字的TF-IDF余弦不低于{ALIKE:g}）"] * bool(pairs)
+    if told:
+        return f"{'，'.join(told)}。它们没有合并：多半是同一件东西的几个编号，或一个系列的几期，喜欢被它们分走了"
+    compared = "也没有文字几乎一样的两件" if len(dataset.items) <= PAIRED else "物品太多，文字没有两两比过"
+    return f"没有{columns}的物品，{compared}"
+
+
+def _alike(texts: list[str]) -> int:
+    """Pairs of texts whose cosine is ALIKE or more."""
+    try:
+        vectors = tfidf_vectors(texts)
+    except TooLittleData:
+        return 0
+    found, other = 0, vectors.T.tocsr()
+    for start in range(0, len(texts), 512):
+        close = (vectors[start : start + 512] @ other).tocoo()
+        found += int(((close.data >= ALIKE) & (close.col > close.row + start)).sum())
+    return found
+
+
+def live_words(report_key: str, protocol: str) -> str:
+    """What to add where the first, or what is shipped, is popularity at the moment of the request; else ""."""
+    if report_key != "recent" or protocol not in TIMED:
+        return ""
+    return "它看得到请求之前所有人的喜欢，别的方法停在训练结束的那一刻：这一比并不对等，每天重训的比法见第09章"
 
 
 def cost_words(cost: Cost) -> str:
