@@ -40,15 +40,7 @@ def test_best_on_validation_is_chosen(leave_last_out):
     best = max(values, key=lambda v: np.mean(values[v]))
     assert tuned.best == {"regularization": best} and best == 100.0 and tuned.edge == ()
     assert tuned.table.iloc[0, -1] == pytest.approx(np.mean(values[best])) and len(tuned.table) == 3
-    assert tuned.table.loc[0, ["#0", "#1", "#2"]].tolist() == pytest.approx(values[best])
-
-
-def test_in_a_race_only_the_first_go_on(leave_last_out):
-    grid = {"regularization": [1.0, 100.0, 1e6]}
-    whole, race = (tune(EASE, grid, leave_last_out, budget=3, widen=0, race=n) for n in (0, 2))
-    assert race.best == whole.best and race.table.iloc[0].equals(whole.table.iloc[0])
-    assert race.table.iloc[:2].notna().all(axis=None) and race.table.iloc[2].isna().sum() == 3  # two splits, the mean
-    assert sorted(race.table["#0"]) == sorted(whole.table["#0"]) and race.cost.seconds > 0
+    assert tuned.table.loc[0, ["#0", "#1", "#2"]].tolist() == pytest.approx(values[best]) and tuned.cost.seconds > 0
 
 
 def test_an_edge_widens_the_grid(leave_last_out):

@@ -61,29 +61,28 @@ def settings_of(grid: Mapping[str, Sequence], budget: int, seed: int = 0) -> lis
 
 def tune(
     build: Callable[..., Recommender], grid: Mapping[str, Sequence], split: Split, metric: str = "ndcg@10", *,
-    budget: int = 12, seed: int = 0, validations: int = VALIDATIONS, widen: int = WIDENED, race: int = 0,
+    budget: int = 12, seed: int = 0, validations: int = VALIDATIONS, widen: int = WIDENED,
 ) -> Tuned:  # fmt: skip
     """Choose settings by their mean over `split.inners(validations)`; the test stays unseen.
 
     build: called with one setting as keywords. Tried are its defaults and `budget` settings of the grid; of a method in
     QUICK, where the data are small, the whole grid. Where the best value of a number lies at an end of its list, the
     list grows at that end, by the step before it, up to `widen` times (0 for shares, which end at 1). A tie goes
-    to the setting that was tried first. race: only so many, the best on the first inner split, go on to the others
-    (0: all do); the rest have no mean. What a class of the package was tuned to is kept in the store.
+    to the setting that was tried first. What a class of the package was tuned to is kept in the store.
     """
     every = len(list(product(*grid.values())))
     if build in QUICK and _small(split):
         budget = max(budget, every)
 
     def search() -> dict[str, np.ndarray]:
-        tried = _search(build, grid, split, metric, budget, seed, validations, widen, race)
+        tried = _search(build, grid, split, metric, budget, seed, validations, widen)
         return {"json": np.frombuffer(json.dumps(tried).encode(), np.uint8)}
 
     if isinstance(build, type) and build.__module__.startswith("textrec_utils."):
         depends = {
             "数据": split.fingerprint, "方法": f"{build.__module__}.{build.__qualname__}", "网格": dict(grid),
             "指标": metric, "预算": budget, "种子": seed, "验证": validations, "加宽": widen,
-        } | ({"赛跑": race} if race else {})  # fmt: skip
+        }  # fmt: skip
         made = cached_arrays("tuned", depends, search, stage="tune")
         cost = made.cost
     else:
@@ -116,37 +115,31 @@ def _small(split: Split) -> bool:
     return split.n_items <= 5_000 and split.n_users <= 10_000
 
 
-def _search(build, grid, split, metric, budget, seed, validations, widen, race) -> list:
-    """[[setting, [value on each inner split]], …] in the order in which they were tried; one value: out of the race."""
+def _search(build, grid, split, metric, budget, seed, validations, widen) -> list:
+    """[[setting, [value on each inner split]], …] in the order in which they were tried."""
     inners, tried = split.inners(validations), []
 
-    def judged(setting: dict[str, object], parts: list[Split]) -> list[float]:
-        return [evaluate(build(**setting), part, [metric]).mean(metric) for part in parts]
-
-    def attempt(setting: dict[str, object], parts: list[Split]) -> None:
+    def attempt(setting: dict[str, object]) -> None:
         if setting not in [known for known, _ in tried]:
-            tried.append([setting, judged(setting, parts)])
+            tried.append([setting, [evaluate(build(**setting), part, [metric]).mean(metric) for part in inners]])
 
     defaults = _defaults(build, grid)
     for setting in ([defaults] if defaults else []) + settings_of(grid, budget, seed):
-        attempt(setting, inners[:1] if race else inners)
-    for setting, values in sorted(tried, key=lambda pair: -pair[1][0])[:race]:
-        values += judged(setting, inners[1:])
+        attempt(setting)
     for _ in range(widen):
         best = _best(tried)
         further = [best | {name: value} for name, value in _beyond(best, tried).items()]
         if not further:
             break
         for setting in further:
-            attempt(setting, inners)
+            attempt(setting)
         if _best(tried) == best:
             break
     return tried
 
 
 def _best(tried: list) -> dict[str, object]:
-    most = max(len(values) for _, values in tried)
-    return tried[int(np.argmax([np.mean(values) if len(values) == most else -np.inf for _, values in tried]))][0]
+    return tried[int(np.argmax([np.mean(values) for _, values in tried]))][0]
 
 
 def _defaults(build, grid: Mapping[str, Sequence]) -> dict[str, object] | None:
@@ -181,8 +174,7 @@ def _beyond(best: Mapping[str, object], tried: list) -> dict[str, object]:
 def _chosen(tried: list, grid: Mapping[str, Sequence], metric: str, cost: Cost) -> Tuned:
     best = _best(tried)
     table = pd.DataFrame([setting for setting, _ in tried])
-    most = max(len(values) for _, values in tried)
-    values = np.array([values + [np.nan] * (most - len(values)) for _, values in tried])
+    values = np.array([values for _, values in tried])
     for n, column in enumerate(values.T):
         table[f"#{n}"] = column
     table[f"验证 {metric}"] = values.mean(axis=1)

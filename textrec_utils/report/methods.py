@@ -189,7 +189,7 @@ def _ease_with_text(w: Workshop) -> Recommender:
 
     if not own:
         return build()
-    w.chosen["ease_text"] = tune(build, {"weight": WEIGHTS}, w.split, w.tuned["ease"].metric, race=2)
+    w.chosen["ease_text"] = tune(build, {"weight": WEIGHTS}, w.split, w.tuned["ease"].metric)
     return build(**w.chosen["ease_text"].best)
 
 

@@ -144,7 +144,7 @@ class Report:
     def tune(self) -> dict[str, Tuned]:
         """Choose settings on validation; a method for which the data don't do keeps its defaults and says so."""
         lost: dict[str, list[str]] = {}
-        options = {"budget": self.budget, "seed": self.seed, "race": self.budget}
+        options = {"budget": self.budget, "seed": self.seed}
         grids = [method for method in methods_of(self.profile) if method.grid and self.budget]
         try:
             made = tune_all([method.grid for method in grids], self.split, self.main, **options)
