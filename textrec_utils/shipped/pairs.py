@@ -40,7 +40,7 @@ SETTINGS = {"titles": 3, "max_length": 80, "lean": True, "bf16": False, "pairs":
 CHANCE = np.array([(1 / np.log2(np.arange(2, 12))).sum(), 10.0]) / DEPTH
 SECOND = ("classifier", "tower", "tfidf")
 SEEDS = range(1)  # one training took forty minutes of a busy core; more seeds are more parts
-PARTS = [{"part": "tuning"}, *({"part": "curve", "seed": seed} for seed in SEEDS), {"part": "test"}]
+PARTS = [{"part": "tuning"}, *({"part": "curve", "seed": seed} for seed in SEEDS), {"part": "rates"}, {"part": "test"}]
 
 
 def film_texts(dataset: Dataset) -> Dataset:
@@ -207,6 +207,14 @@ def curve(seed: int) -> pd.DataFrame:
     return made.assign(seed=seed, negatives=negatives, rate=rate, own=own, random=CHANCE[0])
 
 
+def rates() -> pd.DataFrame:
+    """The rate farthest from the chosen one, at the curve's second size: was the choice, made at TRIED pairs, sound?"""
+    negatives, taken = chosen()
+    rate = max(RATES, key=lambda other: abs(other - taken))
+    made = pd.DataFrame(trained(negatives, rate, 0, SIZES[1:2])["curve"], columns=CURVE)
+    return made.assign(negatives=negatives, rate=rate, seed=0)
+
+
 def second_scores(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """What a method that isn't the retriever says of the lists' items, on validation and on the test."""
     valid, test = lists()
@@ -262,7 +270,7 @@ def test() -> pd.DataFrame:
 
 
 def rows(part: str, seed: int = 0) -> pd.DataFrame:
-    """`tuning()`, `curve(seed)` or `test()`, the column `part` before theirs."""
-    made = {"tuning": tuning, "test": test}.get(part, lambda: curve(seed))()
+    """`tuning()`, `curve(seed)`, `rates()` or `test()`, the column `part` before theirs."""
+    made = {"tuning": tuning, "rates": rates, "test": test}.get(part, lambda: curve(seed))()
     made.insert(0, "part", part)
     return made
