@@ -126,6 +126,31 @@ def test_saved_and_loaded_it_scores_the_same(titled, fitted, tmp_path):
         PairClassifier().save(tmp_path / "none")
 
 
+def test_negatives_from_candidates_and_a_watched_training(titled):
+    rows = np.full((titled.n_users, 3), -1)
+    rows[:, :2] = [7, 8]
+    users, items, labels = PairClassifier(**QUICK)._sample(titled, np.random.default_rng(0), rows)
+    assert set(items[labels == 0]) == {7, 8} and not titled.train_matrix[users[labels == 0], items[labels == 0]].any()
+    seen = []
+    whole = PairClassifier(**QUICK).fit(titled)
+    model = PairClassifier(**QUICK)
+    model.fit(titled, watch=lambda n: seen.append((n, model.model.training)) or model.score_pairs([0], [1]) is None)
+    assert model.losses == whole.losses and [n for n, _ in seen][:2] == [16, 32] and not any(t for _, t in seen)
+    assert PairClassifier(**QUICK).fit(titled, watch=lambda n: n >= 32).losses == whole.losses[:2]
+
+
+def test_fewer_titles_another_split_and_the_lean_way(titled):
+    lean = PairClassifier(**QUICK, lean=True, titles=1).fit(titled)
+    assert np.isfinite(lean.losses).all() and lean.settings()["lean"] and "BertLayer" in str(lean.model)
+    assert lean.model.config.attention_probs_dropout_prob == 0 and not lean.model.training
+    user = next(u for u in titled.test_users if 0 not in titled.histories[u])
+    text = lean.tokenizer.decode(lean.tokenize([user], [1])["input_ids"][0]).replace(" ", "")
+    assert f"第{titled.histories[user][-1]}款" in text and f"第{titled.histories[user][-2]}款" not in text
+    before = lean.score_pairs([user], [1])
+    inner = titled.inner()  # its likes are others
+    assert lean.read(inner).score_pairs([user], [1]) != before == lean.read(titled).score_pairs([user], [1])
+
+
 def test_settings_say_which_precision_was_used(fitted, monkeypatch):
     monkeypatch.setattr(precision, "has_bf16", lambda device="cpu": True)
     assert PairClassifier().settings()["bf16"] is True and PairClassifier(bf16=False).settings()["bf16"] is False

@@ -4,14 +4,20 @@ import json
 import sys
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from textrec_utils.baselines import EASE
 from textrec_utils.cli import main
 from textrec_utils.core.errors import DataError
 from textrec_utils.core.files import sha256_of
+from textrec_utils.evaluation import evaluate
+from textrec_utils.ranking import recommend
 from textrec_utils.shipped import TABLES, about, assert_within, read
+from textrec_utils.shipped.pairs import Lists, blended
+from textrec_utils.splits import make_split
 
 VALUES = {"none": (0.10, 0.12), "half": (0.20, 0.21)}
 
@@ -112,3 +118,17 @@ def test_a_live_slice_lies_within_the_seeds_widened_spread(toy):
 def test_what_is_shipped_is_whole(name):
     table = read(name)
     assert len(table) == table.attrs["rows"] and table.attrs == {"name": name, **about(name)}
+
+
+def test_lists_put_into_another_order(taste):
+    split = make_split(taste.dataset, "leave_last_out")
+    ease, users = EASE().fit(split), split.test_users
+    items = recommend(ease, split, 20)
+    asked = Lists(split, ease, items, np.take_along_axis(ease.score(users), items, axis=1))
+    own = evaluate(ease, split, ["ndcg@10"]).users["ndcg@10"]
+    assert asked.judged(asked.scores)["ndcg@10"].tolist() == pytest.approx(own.tolist())
+    best = asked.judged(1.0 * (asked.items == asked.answers[:, None]))
+    assert (best["ndcg@10"] == asked.found).all() and asked.found.any() and (asked.of(ease.score(users)) >= 0).any()
+    for weight, same in ((0.0, True), (1e6, False)):
+        order = np.argsort(-blended(asked.scores, -asked.scores, weight), axis=1, kind="stable")
+        assert (order == np.arange(20)).all() == same
