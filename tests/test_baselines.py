@@ -59,6 +59,9 @@ def test_recent_popularity_is_of_the_moment_of_the_request(tiny):
     assert a == pytest.approx({"x": 1.5, "y": 0.5, "z": 0.5, "w": 0})
     # Asked at 2 h: hour 0 a quarter, hour 1 half, the test likes of a, c, d and e among them.
     assert b == pytest.approx({"x": 0.75, "y": 0.25 + 1.0, "z": 0.25 + 1.0, "w": 0.5})
+    later = model.at(np.array([3.0, 2.0]) * 3600)  # any moments, in any order
+    assert later[1].tolist() == pytest.approx([b[item] for item in items])
+    assert later[0, items.index("x")] == pytest.approx(b["x"] / 2)
     cold = make_split(split.dataset, "cold_items", fraction=0.3)
     new = RecentPopularity(hours=1).fit(cold).score(np.arange(5))[:, cold.cold]
     assert (new == 0).all()  # what the test part knows of new items is not of the past there

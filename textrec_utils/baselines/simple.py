@@ -78,11 +78,14 @@ class RecentPopularity(Recommender):
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:
-        asked = self._asked[known_rows(users, self._shape[0])]
-        found = np.empty((len(asked), self._shape[1]), dtype=np.float32)
+        return self.at(self._asked[known_rows(users, self._shape[0])])
+
+    def at(self, moments: np.ndarray) -> np.ndarray:
+        """(len(moments), items) float32: scores for requests at these moments, in seconds."""
+        found = np.empty((len(moments), self._shape[1]), dtype=np.float32)
         worth, done, before = np.zeros(self._shape[1]), 0, -np.inf
-        for row in np.argsort(asked, kind="stable"):  # once through all likes, oldest first
-            now, until = asked[row], np.searchsorted(self._times, asked[row])
+        for row in np.argsort(moments, kind="stable"):  # once through all likes, oldest first
+            now, until = moments[row], np.searchsorted(self._times, moments[row])
             worth *= 0.5 ** ((now - before) / (3600 * self.hours))
             age = (now - self._times[done:until]) / (3600 * self.hours)
             np.add.at(worth, self._items[done:until], 0.5**age)
