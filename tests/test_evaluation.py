@@ -183,6 +183,10 @@ def test_the_visible_difference_is_what_a_test_finds_four_times_in_five():
     assert told == pytest.approx(2.8 * spread / users**0.5, rel=0.15)
     found = [compare(rng.normal(told, spread, users), np.zeros(users), samples=200).significant for _ in range(200)]
     assert 0.7 < np.mean(found) < 0.9
+    # Bonferroni's level among ten, the strictest of Holm's: a larger difference is needed, and enough of it is found.
+    paired = Comparison(0.0, -0.01, 0.01, 1.0)
+    assert paired.visible_among(10) == pytest.approx(0.01 / 1.96 * (2.807 + 0.842), rel=1e-3)
+    assert paired.visible_among(1) == paired.visible < paired.visible_among(2) < paired.visible_among(10)
 
 
 def test_not_worse_is_read_off_the_lower_end():

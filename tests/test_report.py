@@ -271,7 +271,7 @@ def test_the_cheapest_that_cannot_lose_much_is_shipped(quick):
         said = advice.in_words(quick, case)
         assert "**先上**：" + METHODS[key].label in said and "**A/B要多大**" in said and "**什么会改变它**" in said
         assert ("至多低8.0%" in said) == (key == "ease")
-        assert "看不出，要" in said and "这一比并不对等" not in said
+        assert "看不出；只做这一次检验的话，要" in said and "这一比并不对等" not in said
     live = result("recent", [0.5] * users, 0.1)
     live.users[f"hit@{quick.k}"] = 0.9
     quick.results["recent"] = live

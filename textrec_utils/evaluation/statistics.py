@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,13 @@ class Comparison:
         """The least true difference that so many users would show four times in five: 2.8 standard errors, for a
         two-sided test at 5% and a power of 80% (Cohen 1988), the standard error read off the interval's width. What
         "not told apart" leaves open lies below it."""
-        return (self.high - self.low) / (2 * 1.96) * (1.96 + 0.84)
+        return self.visible_among(1)
+
+    def visible_among(self, tests: int) -> float:
+        """The same where this is one of so many tests, corrected after Holm: at the level 5%/tests, which the smallest
+        p has to pass."""
+        level, power = NormalDist().inv_cdf(1 - 0.025 / tests), NormalDist().inv_cdf(0.8)
+        return (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975)) * (level + power)
 
     def not_worse(self, margin: float) -> bool:
         """Is a at most `margin` below b? Said by the interval's lower end (non-inferiority, Piaggio et al. 2012): that

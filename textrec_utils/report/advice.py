@@ -85,7 +85,8 @@ def online(report: Report, claims: Claims) -> str:
     if rivalry.p < 0.05:
         told += f"{offline}已经看得出（校正后{p_equals(rivalry.p)}）"
     else:
-        told += f"{offline}看不出，要{_users(paired(test.visible, test.difference, report.users))}位"
+        needed = _users(paired(test.visible, test.difference, report.users))
+        told += f"{offline}看不出；只做这一次检验的话，要{needed}位"
     return f"{told}。离线的差只是线上的猜测，A/B的人数应按业务上值得的最小差别再算一遍"
 
 
@@ -97,10 +98,10 @@ def what_would_change_it(report: Report, claims: Claims) -> list[str]:
     if top.key != taken.key:
         found.append(f"更看重{other}：那里分数最高的是{top.method}（{top.mean(other):.4f}对{taken.mean(other):.4f}）")
     if claims.new:
-        new, share = claims.new, report.cold_share
+        share = report.cold_share
         found.append(
             f"新物品变多：现在测试里只有{share:.1%}是没有人喜欢过的；{taken.method}"
-            + ("也能排新物品" if report.serving[taken.key].cold_items else f"对新物品一无所知，要另配{new.text.method}")
+            + ("也能排新物品" if report.serving[taken.key].cold_items else "对新物品一无所知，要另配会读文字的")
             if share <= 0.5
             else f"新物品变少：现在测试里{share:.1%}是没有人喜欢过的，旧物品多了，行为才派得上用场"
         )

@@ -97,7 +97,7 @@ def corrected(claims: Claims) -> Claims:
     p = dict(zip(raw, holm(list(raw.values())).tolist()))
 
     def told(of: dict[str, Rivalry], name) -> dict[str, Rivalry]:
-        return {key: replace(rivalry, p=p[name(key)]) for key, rivalry in of.items()}
+        return {key: replace(rivalry, p=p[name(key)], among=len(raw)) for key, rivalry in of.items()}
 
     text, groups = claims.sides.text.key, []
     for g in claims.groups:

@@ -31,23 +31,27 @@ class Sides:
 
 @dataclass(frozen=True)
 class Rivalry:
-    """A method against a rival: the paired test, and its p after Holm's correction."""
+    """A method against a rival: the paired test, its p after Holm's correction, and among how many tests."""
 
     rival: Result
     test: Comparison
     p: float
+    among: int = 1
+
+    @property
+    def visible(self) -> float:
+        return self.test.visible_among(self.among)
 
 
 def sides_of(report: Report) -> Sides:
     """Raises TooLittleData where no text method or no collaborative one ran."""
-    best = report.best("text"), report.best("behaviour")
-    if report.few:
-        best = (report.results.get(key, found) for key, found in zip(STAND_INS, best))
+    text, behaviour = report.best("text"), report.best("behaviour")
     plain = report.best("behaviour", "non-personal")
-    if report.blind(report.best("behaviour").key) and "random" in report.results:
-        plain = report.results["random"]
-        best = [*best][0], plain
-    return Sides(*best, plain)
+    if report.few:
+        text, behaviour = (report.results.get(key, found) for key, found in zip(STAND_INS, (text, behaviour)))
+    if report.blind(behaviour.key) and "random" in report.results:
+        plain = behaviour = report.results["random"]
+    return Sides(text, behaviour, plain)
 
 
 def rivalries(report: Report, sides: Sides) -> dict[str, Rivalry]:
