@@ -12,7 +12,9 @@ from textrec_utils.report.groups import Grouping, groupings
 from textrec_utils.report.methods import KINDS, METHODS
 from textrec_utils.report.run import Report
 
-NEW_RIVALS = ("tfidf_char", "random")  # of new items: what reads the same texts without a model, and no order at all
+# Of new items: what reads the same texts without a model (as they come; centred and narrowed, as towers read them),
+# what the tower of both reads without training, and no order at all.
+NEW_RIVALS = ("tfidf_char", "lexical", "both", "random")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from textrec_utils.encoder.encoder import Encoder
 from textrec_utils.encoder.loading import DEFAULT_MODEL
 from textrec_utils.encoder.space import center, whiten
 from textrec_utils.finetuning.config import TwoTowerConfig
+from textrec_utils.finetuning.features import Features, read_texts
 from textrec_utils.finetuning.result import TwoTower
 from textrec_utils.finetuning.train import train_two_tower
 from textrec_utils.finetuning.trainer import NotKept
@@ -212,6 +213,14 @@ def _bert(w: Workshop, transform: Callable[[np.ndarray], np.ndarray]) -> Recomme
     return HistoryMean(transform(w.encoded["vectors"]), "BERT", cost=w.encoded.cost, settings=told)
 
 
+def _untrained(w: Workshop, features: str) -> Recommender:
+    """What a tower with these features reads, without the tower: what training adds is told beside it."""
+    config = replace(w.two_tower or TwoTowerConfig(seed=w.seed), features=features, rung="head", profile=False)
+    material = read_texts(w.split, config, w.model, w.prefix, "cpu")
+    vectors = Features(material, config).frozen.numpy()
+    return HistoryMean(vectors, features, cost=material.cost, settings={"vectors": features} | READING)
+
+
 def _added_towers(w: Workshop) -> Recommender:
     """A tower of meaning and one of spelling, their scores added."""
     return w.tower().fuse(w.tower("two_tower_lexical"), FUSION_WEIGHT).recommender("two_tower_lexical")
@@ -296,6 +305,8 @@ for _method in (
     Method("bert_mean", "BERT 均值池化", "text", "冻结的BERT", lambda w: _bert(w, np.asarray), **_BERT),
     Method("bert_center", "BERT 去均值", "text", "冻结的BERT", lambda w: _bert(w, center), **_TOWER),
     Method("bert_whiten", "BERT 白化", "text", "冻结的BERT", lambda w: _bert(w, _half_whiten), **_BERT),
+    Method("lexical", "词面（冻结）", "text", "TF-IDF", lambda w: _untrained(w, "lexical"), **_EVERY, **_TEXT),
+    Method("both", "BERT＋词面（冻结）", "text", "冻结的BERT", lambda w: _untrained(w, "both"), **_TOWER),
     Method("two_tower", "双塔（微调）", "text", "双塔", lambda w: w.tower().recommender("two_tower"), **_TOWER),
     Method("two_tower_lexical", "双塔＋词面（微调）", "text", "双塔", _added_towers, **_TOWER),
     Method("two_tower_both", "双塔合读（微调）", "text", "双塔", _tower_of_both, **_TOWER),

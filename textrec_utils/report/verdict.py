@@ -130,14 +130,18 @@ def where_it_fails(sides: Sides, found: list[Grouping]) -> str:
 
 
 def among_new_items(new: NewItems) -> str:
-    """The text method among new items and among all, each time against what reads the same texts and against chance.
+    """The text method among new items and among all, each time against the strongest untrained reader and chance.
 
     The intervals are over users: of another draw of new items or another seed they say nothing.
     """
     cold, text = new.report, new.text
 
     def one(where: str, of: dict[str, Rivalry], value: float) -> str:
-        return f"{where}，{cold.main}是{value:.4f}，" + "；".join(versus(r, cold.main) for r in of.values())
+        untrained = [r for key, r in of.items() if key != "random"]
+        strongest = max(untrained, key=lambda r: r.rival.mean(cold.main), default=None)
+        said = [f"{versus(strongest, cold.main)}，后者是不训练的读法里分数最高的"] if strongest else []
+        said += [versus(of["random"], cold.main)] if "random" in of else []
+        return f"{where}，{cold.main}是{value:.4f}，{'；'.join(said)}"
 
     plain, placed = (r.mean(cold.main) for r in cold.mixed[text.key])
     return (
