@@ -44,16 +44,20 @@ def rows(split: str, reads: str, seeds: range = SEEDS) -> pd.DataFrame:
     """A row a question, head (`frozen`: none) and seed: question, reads, head, seed, the metrics' means over users.
 
     beside, difference, low, high, p: NDCG@10 less that of the tower with the same head that reads `beside`, each user's
-    mean over the seeds paired with the same, its 95% interval over users and the randomisation test. gain, gain_low,
-    gain_high, gain_p: the same less the frozen vectors. Towers over item numbers have a head of their own, `ids`, and
-    no frozen vectors.
+    mean over the seeds paired with the same, its 95% interval over users and the randomisation test. noise, noise_low,
+    noise_high, noise_p: the same less the tower over random vectors. gain, gain_low, gain_high, gain_p: the same less
+    the frozen vectors. Towers over item numbers have a head of their own, `ids`, and no frozen vectors.
     """
     asked, made = questions(split), []
     ours = _judged(asked, reads, seeds)
     others = _judged(asked, BESIDE[reads], seeds) if BESIDE[reads] else {}
+    noise = {}
+    if reads not in ("ids", "random"):
+        noise = others if BESIDE[reads] == "random" else _judged(asked, "random", seeds)
     for (question, head), results in ours.items():
         theirs = others.get((question, head)) or (head != "frozen" and others.get((question, "ids")))
         paired = {"beside": BESIDE[reads]} | _paired(results, theirs, "difference", "")
+        paired |= _paired(results, noise.get((question, head)), "noise", "noise_")
         if head != "frozen":
             paired |= _paired(results, ours.get((question, "frozen")), "gain", "gain_")
         for seed, result in zip(seeds, results):

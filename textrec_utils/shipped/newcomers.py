@@ -19,6 +19,7 @@ from textrec_utils.datasets.registry import load_dataset
 from textrec_utils.evaluation.metrics import per_user
 from textrec_utils.evaluation.statistics import compare
 from textrec_utils.finetuning.config import TwoTowerConfig
+from textrec_utils.finetuning.features import frozen_table
 from textrec_utils.finetuning.train import train_two_towers
 from textrec_utils.hybrids import Given, NewcomerPlaces, ZScoreBlend
 from textrec_utils.ranking import top_k
@@ -90,6 +91,11 @@ def judged(scores: np.ndarray, made: Split, new: np.ndarray, barred: sparse.csr_
     }
 
 
+def places_of(setting: dict[str, float]) -> str:
+    """`share+after+over`, as tables name a setting."""
+    return "+".join(f"{value:g}" for value in setting.values())
+
+
 def lists(made: Split, new: np.ndarray, seed: int, settings: Sequence[dict]) -> dict[tuple[str, str], np.ndarray]:
     """{(method, places): (users, items) scores}, `none` for no places, else `share+after+over` of a setting.
 
@@ -101,6 +107,8 @@ def lists(made: Split, new: np.ndarray, seed: int, settings: Sequence[dict]) -> 
     models = {f"tower_{reads}": tower.recommender(reads) for reads, tower in zip(READS, towers)}
     vectors = tfidf_vectors(list(made.dataset.items["text"]))
     models |= {"ease": EASE(EASE_REGULARIZATION), "tfidf": HistoryMean(vectors, "tfidf")}
+    # what `tower_both` reads, untrained: places and reading without training
+    models |= {"frozen_both": HistoryMean(frozen_table(made, TwoTowerConfig(features="both")), "frozen_both")}
     models |= {"ease_text": EASEWithText(vectors, regularization=EASE_REGULARIZATION)}
     models |= {"popularity": Popularity(), "random": Random()}
     everyone = np.arange(made.n_users)
@@ -115,7 +123,7 @@ def lists(made: Split, new: np.ndarray, seed: int, settings: Sequence[dict]) -> 
         found["hybrid", "none"] = pairs["hybrid"][0].score(everyone)
         for name, parts in pairs.items() if len(settings) == 1 else [("hybrid", pairs["hybrid"])]:
             model = NewcomerPlaces(parts, new=new, k=K, fit_parts=False, **rule).fit(made)
-            found[name, "+".join(f"{value:g}" for value in setting.values())] = model.score(everyone)
+            found[name, places_of(setting)] = model.score(everyone)
     return found if not seed else {key: scores for key, scores in found.items() if key[0] in SEEDED}
 
 
@@ -132,7 +140,8 @@ def rows(group: str, release: str, likes: int, seeds: Sequence[int] = range(5)) 
     """A row a method, places and seed: group, release, likes, method, places as in `lists`, seed, and `among`, `mixed`,
     `old` as `judged` says, each the mean over users.
 
-    difference, low, high, p: `mixed` less that of TF-IDF without places, each user's mean over the seeds.
+    difference, low, high, p: `mixed` less that of TF-IDF without places, each user's mean over the seeds; beside,
+    beside_low, beside_high, beside_p: less that of `hybrid` with the places `CHOSEN`.
     """
     made, new, barred = world(group, release, likes)
     settings = [CHOSEN]
@@ -142,10 +151,14 @@ def rows(group: str, release: str, likes: int, seeds: Sequence[int] = range(5)) 
     for seed in seeds:
         for key, scores in lists(made, new, seed, settings).items():
             found.setdefault(key, {})[seed] = judged(scores, made, new, barred)
-    plain, table = found["tfidf", "none"][0]["mixed"], []
+    mean = {key: np.mean([r["mixed"] for r in by_seed.values()], axis=0) for key, by_seed in found.items()}
+    plain, whole, table = mean["tfidf", "none"], mean["hybrid", places_of(CHOSEN)], []
     for (method, places), by_seed in found.items():
-        paired = compare([r["mixed"] for r in by_seed.values()], plain)
-        test = {"difference": paired.difference, "low": paired.low, "high": paired.high, "p": paired.p_value}
+        test = {}
+        for name, before, other in (("difference", "", plain), ("beside", "beside_", whole)):
+            paired = compare(mean[method, places], other)
+            test |= {name: paired.difference, f"{before}low": paired.low, f"{before}high": paired.high}
+            test |= {f"{before}p": paired.p_value}
         label = {"group": group, "release": release, "likes": likes, "method": method, "places": places}
         for seed, values in by_seed.items():
             table.append(label | {"seed": seed} | {name: value.mean() for name, value in values.items()} | test)

@@ -39,7 +39,7 @@ SETTINGS = {"titles": 3, "max_length": 80, "lean": True, "bf16": False, "pairs":
 # METRICS of a list that holds the answer, at a place drawn at random.
 CHANCE = np.array([(1 / np.log2(np.arange(2, 12))).sum(), 10.0]) / DEPTH
 SECOND = ("classifier", "tower", "tfidf")
-SEEDS = range(1)  # one training took forty minutes of a busy core; more seeds are more parts
+SEEDS = range(5)  # a quarter of an hour of a core each
 PARTS = [{"part": "tuning"}, *({"part": "curve", "seed": seed} for seed in SEEDS), {"part": "rates"}, {"part": "test"}]
 
 
