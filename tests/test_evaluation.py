@@ -4,17 +4,21 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import ANY
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from scipy.stats import t
 
 from textrec_utils.baselines import EASE, Popularity, Random
 from textrec_utils.core import Cost, TooLittleData
 from textrec_utils.evaluation import (
     METRICS,
     Result,
+    another_draw,
+    another_seed,
     bootstrap_interval,
     compare,
     compare_all,
@@ -222,7 +226,9 @@ def test_published_level_on_movielens(leave_last_out):
         "report", "dataset", "protocol", "min_value", "method", "metric", "k", "value", "low", "high", "users",
         "seconds", "peak_mb", "parameters", "seed",
     ]  # fmt: skip
-    assert (rows["min_value"] == 4).all() and rows["parameters"].unique().tolist() == ['{"regularization": 100.0}']
+    assert (rows["min_value"] == 4).all() and rows["parameters"].unique().tolist() == [
+        '{"half_life": null, "regularization": 100.0}'
+    ]
     assert (rows["low"] < rows["value"]).all() and (rows["value"] < rows["high"]).all() and (rows["users"] == 942).all()
 
 
@@ -337,3 +343,22 @@ def test_popular_lists_are_neither_new_nor_wide(leave_last_out):
     )
     assert popular["novelty"] < random["novelty"] and popular["coverage"] < random["coverage"]
     assert popular["popularity"] > 5 * random["popularity"]
+
+
+def test_an_interval_over_draws_is_wider_than_if_they_did_not_overlap():
+    gaps = np.array([0.01, 0.03, 0.02, 0.04])
+    mean, low, high = another_draw(gaps, new=0.2)
+    half = 3.182446 * gaps.std(ddof=1) * (1 / 4 + 1 / 4) ** 0.5  # Student's t with 3 degrees of freedom
+    assert mean == pytest.approx(0.025) and (low, high) == (pytest.approx(mean - half), pytest.approx(mean + half))
+    assert another_draw(gaps, new=0.0)[1] > low
+
+
+def test_an_interval_over_users_and_seeds_is_wider_than_either():
+    low, high, each = 0.01 - 1.96 * 0.003, 0.01 + 1.96 * 0.003, [0.006, 0.014, 0.01]
+    error = (0.003**2 + 0.004**2 / 3) ** 0.5
+    freedom = 2 * (error / (0.004 / 3**0.5)) ** 4
+    wide = another_seed(low, high, each)
+    assert wide[:2] == (pytest.approx(0.01 - t.ppf(0.975, freedom) * error), pytest.approx(0.02 - wide[0]))
+    assert wide[2] == pytest.approx(2 * t.sf(0.01 / error, freedom))
+    assert another_seed(low, high, [0.01]) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6), ANY)
+    assert another_seed(0.0, 0.0, [0.0]) == (0.0, 0.0, 1.0)  # the same list

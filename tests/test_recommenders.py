@@ -103,12 +103,14 @@ def blend(kind, *parts):
 
 
 def two_tower(split, **settings):
-    known = {field.name for field in fields(TwoTowerConfig)}
+    known, half_life = {field.name for field in fields(TwoTowerConfig)}, settings.get("served_half_life", 5.0)
     settings = {name: value for name, value in settings.items() if name in known} or {
         "features": "lexical",
         "steps": 80,
     }
-    return train_two_tower(split, TwoTowerConfig(**settings), progress=False, cache=False).recommender("双塔")
+    return train_two_tower(split, TwoTowerConfig(**settings), progress=False, cache=False).recommender(
+        "双塔", half_life
+    )
 
 
 def two_stage(split, depth=2, parts=({"name": "EASE"}, {"name": "", "pairs": 8, "max_length": 24, "bf16": False})):
@@ -126,11 +128,13 @@ CASES: dict[str, Case] = {
     "热门": Case(lambda split, **s: Popularity(**s), learns=False),
     "此刻热门": Case(lambda split, **s: RecentPopularity(**s or {"hours": 48.0}), learns=False),
     "ItemKNN": Case(lambda split, **s: ItemKNN(**s or {"neighbours": 12, "shrink": 1.0})),
-    "RP3β": Case(lambda split, **s: RP3Beta(**s or {"neighbours": 12})),
+    "RP3β": Case(lambda split, **s: RP3Beta(**s or {"neighbours": 12, "half_life": 5.0})),
     "UserKNN": Case(lambda split, **s: UserKNN(**s or {"neighbours": 12, "shrink": 1.0})),
-    "BM25": Case(lambda split, **s: BM25(TEXTS, **s)),
+    "BM25": Case(lambda split, **s: BM25(TEXTS, **s or {"half_life": 5.0})),
     "EASE＋文字": Case(
-        lambda split, **s: EASEWithText(tfidf_vectors(TEXTS), **s or {"regularization": 100.0, "weight": 10.0})
+        lambda split, **s: EASEWithText(
+            tfidf_vectors(TEXTS), **s or {"regularization": 100.0, "weight": 10.0, "half_life": 5.0}
+        )
     ),
     "EASE": Case(lambda split, **s: EASE(**s or {"regularization": 10.0})),
     "ALS": Case(lambda split, **s: ALS(**s or {"factors": 4, "iterations": 5, "seed": 1})),
@@ -247,6 +251,21 @@ class TestEveryRecommender:
         assert json.loads(json.dumps(settings)) == settings
         again = case.build(split, **json.loads(json.dumps(settings))).fit(split)
         assert again.settings() == settings and np.array_equal(again.score(EVERYONE), fitted.score(EVERYONE))
+
+    def test_a_half_life_lets_older_likes_count_less(self, case, split):
+        def scores(half_life):
+            model = case.build(split)
+            model.half_life = half_life
+            return model.fit(split).score(EVERYONE)
+
+        if not case.build(split).fades:
+            return
+        even, long, short = (scores(half_life) for half_life in (None, 1e6, 0.1))
+        for user in range(OLD):  # one by another factor, where the weights sum to 1
+            assert long[user] / np.abs(long[user]).max() == pytest.approx(
+                even[user] / np.abs(even[user]).max(), abs=1e-4
+            )
+        assert not np.allclose(short / np.abs(short).max(), even / np.abs(even).max(), atol=1e-2)
 
     def test_the_flag_on_new_items_is_true(self, case, cold):
         model = case.build(cold).fit(cold)

@@ -3,27 +3,23 @@
 import json
 import sys
 from types import ModuleType
-from unittest.mock import ANY
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from scipy.stats import t
 
-from textrec_utils.baselines import EASE, HistoryMean
+from textrec_utils.baselines import EASE
 from textrec_utils.cli import main
 from textrec_utils.core.errors import DataError
 from textrec_utils.core.files import sha256_of
 from textrec_utils.datasets import load_dataset
 from textrec_utils.evaluation import evaluate
 from textrec_utils.finetuning import TwoTowerConfig
-from textrec_utils.finetuning.features import frozen_table
+from textrec_utils.finetuning.features import untrained
 from textrec_utils.ranking import recommend
 from textrec_utils.shipped import TABLES, about, assert_within, read
-from textrec_utils.shipped.draws import another_draw
 from textrec_utils.shipped.pairs import Lists, blended
-from textrec_utils.shipped.spread import another_seed
 from textrec_utils.splits import make_split
 
 VALUES = {"none": (0.10, 0.12), "half": (0.20, 0.21)}
@@ -143,26 +139,7 @@ def test_lists_put_into_another_order(taste):
 
 def test_a_draw_of_new_films_is_what_the_table_says():
     split = make_split(load_dataset("movielens-zh"), "cold_items", seed=1)
-    spelled = HistoryMean(frozen_table(split, TwoTowerConfig(features="lexical", seed=1)), "")
+    spelled = untrained(split, TwoTowerConfig(features="lexical", seed=1))
     score = evaluate(spelled, split, ["ndcg@10"]).mean("ndcg@10")
     live = pd.DataFrame([{"draw": 1, "reads": "lexical", "how": "frozen", "ndcg@10": score}])
     assert_within(live, read("draws"), ["draw", "reads", "how"], "ndcg@10")
-
-
-def test_an_interval_over_draws_is_wider_than_if_they_did_not_overlap():
-    gaps = np.array([0.01, 0.03, 0.02, 0.04])
-    mean, low, high = another_draw(gaps, new=0.2)
-    half = 3.182446 * gaps.std(ddof=1) * (1 / 4 + 1 / 4) ** 0.5  # Student's t with 3 degrees of freedom
-    assert mean == pytest.approx(0.025) and (low, high) == (pytest.approx(mean - half), pytest.approx(mean + half))
-    assert another_draw(gaps, new=0.0)[1] > low
-
-
-def test_an_interval_over_users_and_seeds_is_wider_than_either():
-    low, high, each = 0.01 - 1.96 * 0.003, 0.01 + 1.96 * 0.003, [0.006, 0.014, 0.01]
-    error = (0.003**2 + 0.004**2 / 3) ** 0.5
-    freedom = 2 * (error / (0.004 / 3**0.5)) ** 4
-    wide = another_seed(low, high, each)
-    assert wide[:2] == (pytest.approx(0.01 - t.ppf(0.975, freedom) * error), pytest.approx(0.02 - wide[0]))
-    assert wide[2] == pytest.approx(2 * t.sf(0.01 / error, freedom))
-    assert another_seed(low, high, [0.01]) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6), ANY)
-    assert another_seed(0.0, 0.0, [0.0]) == (0.0, 0.0, 1.0)  # the same list

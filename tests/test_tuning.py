@@ -11,7 +11,7 @@ from textrec_utils.core import Cost
 from textrec_utils.core.store import Cached
 from textrec_utils.evaluation import evaluate
 from textrec_utils.splits import make_split
-from textrec_utils.tuning import GRIDS, settings_of, tune, tune_all
+from textrec_utils.tuning import GRIDS, HALF_LIVES, settings_of, tune, tune_all, tune_fading, tune_one
 
 
 def test_budget_is_kept_and_seeded():
@@ -120,3 +120,29 @@ def test_inner_splits_are_several_and_never_reach_the_test(movielens, protocol):
         assert (
             set(zip(part.train["user"], part.train["item"])) | set(zip(part.test["user"], part.test["item"])) <= known
         )
+
+
+def test_the_half_life_is_chosen_at_the_best_setting(leave_last_out):
+    before = tune(ItemKNN, {"neighbours": [20, 50]}, leave_last_out, validations=2)
+    found = tune_fading(ItemKNN, before, leave_last_out, validations=2, widen=0)
+    inners = leave_last_out.inners(2)
+    at = {
+        h: np.mean([evaluate(ItemKNN(**before.best, half_life=h), s, ["ndcg@10"]).mean("ndcg@10") for s in inners])
+        for h in HALF_LIVES
+    }
+    assert found.best == before.best | {"half_life": max(at, key=at.get)}
+    assert found.table.iloc[0, -1] == pytest.approx(max(at.values()))
+    assert len(found.table) == len(before.table) + len(HALF_LIVES) - 1  # even weights were tried before
+    assert list(found.table.columns) == ["neighbours", "half_life", "#0", "#1", "验证 ndcg@10"]
+    assert found.cost.seconds > before.cost.seconds
+
+
+def test_only_what_fades_on_data_with_times_gets_a_half_life(leave_last_out):
+    options = {"validations": 1, "widen": 0, "budget": 2}
+    assert "half_life" in tune_one("itemknn", leave_last_out, fading=True, **options).best
+    assert "half_life" not in tune_one("itemknn", leave_last_out, **options).best
+    assert "half_life" not in tune_one("userknn", leave_last_out, fading=True, **options).best
+    timeless = replace(
+        leave_last_out, dataset=replace(leave_last_out.dataset, has_time=False, default_protocol="random")
+    )
+    assert "half_life" not in tune_one("itemknn", timeless, fading=True, **options).best

@@ -97,6 +97,10 @@ class Split:
         made = [self.dataset.checksum(), *rows, self.protocol, self.seed, self.options]
         return sha256_of(json.dumps(made, sort_keys=True, default=float).encode())
 
+    def among_all(self) -> "Split":
+        """The same with every item a candidate: new items stand among all others, as users see them."""
+        return replace(self, candidates=np.ones(self.n_items, dtype=bool))
+
     def inner(self) -> "Split":
         """The same protocol once more on the training part: for tuning, without a look at the test."""
         return self._inner(1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -33,6 +34,8 @@ GRIDS: dict[str, tuple[Callable[..., Recommender], dict[str, list]]] = {
     "als": (ALS, {"factors": [16, 32, 64, 128], "regularization": [0.01, 0.1, 1.0, 10.0], "alpha": [1.0, 10.0, 40.0]}),
 }
 QUICK = (RecentPopularity, ItemKNN, UserKNN, RP3Beta, EASE, ALS)  # fitted in less than a second where `_small` says so
+# Of the history, where a method `fades`; tried at its best setting, since the product of both grids is no longer quick.
+HALF_LIVES = [None, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
 VALIDATIONS = 3  # inner splits that a choice is the mean of
 WIDENED = 3  # how many values a setting may gain where the best one lies at an end
 
@@ -68,7 +71,8 @@ def tune(
     build: called with one setting as keywords. Tried are its defaults and `budget` settings of the grid; of a method in
     QUICK, where the data are small, the whole grid. Where the best value of a number lies at an end of its list, the
     list grows at that end, by the step before it, up to `widen` times (0 for shares, which end at 1). A tie goes
-    to the setting that was tried first. What a class of the package was tuned to is kept in the store.
+    to the setting that was tried first. What a class of the package was tuned to is kept in the store, that with some
+    settings given (`partial`) as well.
     """
     every = len(list(product(*grid.values())))
     if build in QUICK and _small(split):
@@ -78,11 +82,12 @@ def tune(
         tried = _search(build, grid, split, metric, budget, seed, validations, widen)
         return {"json": np.frombuffer(json.dumps(tried).encode(), np.uint8)}
 
-    if isinstance(build, type) and build.__module__.startswith("textrec_utils."):
+    kind, given = (build.func, build.keywords) if isinstance(build, partial) else (build, {})
+    if isinstance(kind, type) and kind.__module__.startswith("textrec_utils."):
         depends = {
-            "数据": split.fingerprint, "方法": f"{build.__module__}.{build.__qualname__}", "网格": dict(grid),
+            "数据": split.fingerprint, "方法": f"{kind.__module__}.{kind.__qualname__}", "网格": dict(grid),
             "指标": metric, "预算": budget, "种子": seed, "验证": validations, "加宽": widen,
-        }  # fmt: skip
+        } | ({"给定": given} if given else {})  # fmt: skip
         made = cached_arrays("tuned", depends, search, stage="tune")
         cost = made.cost
     else:
@@ -92,21 +97,51 @@ def tune(
     return _chosen([(setting, values) for setting, values in tried], grid, metric, cost)
 
 
+def tune_fading(build: Callable[..., Recommender], tuned: Tuned, split: Split, **options) -> Tuned:
+    """`tuned`, and at its best setting the best of HALF_LIVES: how much less the older likes count.
+
+    For a method that `fades`, on data with times. The table holds both searches, `half_life` beside the settings.
+    """
+    settings = {"budget": len(HALF_LIVES)} | options
+    later = tune(partial(build, **tuned.best), {"half_life": HALF_LIVES}, split, tuned.metric, **settings)
+    fading = later.table[later.table["half_life"].notna()].assign(**tuned.best)
+    both = pd.concat([tuned.table.assign(half_life=None).astype({"half_life": object}), fading])
+    figures = [name for name in tuned.table if name not in tuned.best]
+    table = both[[*tuned.best, "half_life", *figures]].sort_values(
+        figures[-1], ascending=False, kind="stable", ignore_index=True
+    )
+    return replace(tuned, best=tuned.best | later.best, table=table, edge=tuned.edge + later.edge,
+                   cost=tuned.cost + later.cost)  # fmt: skip
+
+
 def tune_all(
-    keys: Sequence[str], split: Split, metric: str = "ndcg@10", *, jobs: int | None = None, **options
+    keys: Sequence[str], split: Split, metric: str = "ndcg@10", *, jobs: int | None = None, fading: bool = False,
+    **options,
 ) -> dict[str, Tuned]:  # fmt: skip
-    """{key: `tune` of GRIDS[key]}, side by side in as many processes as torch has threads (or `jobs`)."""
+    """{key: `tune` of GRIDS[key]}, side by side in as many processes as torch has threads (or `jobs`).
+
+    fading: then the half-life of those that have one (`tune_fading`).
+    """
     jobs = min(jobs or torch.get_num_threads(), len(keys))
     if jobs > 1:
         order = sorted(keys, key=lambda key: GRIDS[key][0] not in (ALS, BPR))
-        made = dict(zip(order, side_by_side(_alone, [(key, split, metric, options) for key in order], jobs)))
+        made = dict(zip(order, side_by_side(_alone, [(key, split, metric, fading, options) for key in order], jobs)))
         return {key: made[key] for key in keys}
-    return {key: tune(*GRIDS[key], split, metric, **options) for key in keys}
+    return {key: tune_one(key, split, metric, fading, **options) for key in keys}
 
 
-def _alone(key: str, split: Split, metric: str, options: dict) -> Tuned:
+def tune_one(key: str, split: Split, metric: str = "ndcg@10", fading: bool = False, **options) -> Tuned:
+    """`tune` of GRIDS[key], and `tune_fading` where asked for and possible."""
+    build, grid = GRIDS[key]
+    found = tune(build, grid, split, metric, **options)
+    if not (fading and build.fades and split.dataset.has_time):
+        return found
+    return tune_fading(build, found, split, **{n: v for n, v in options.items() if n != "budget"})
+
+
+def _alone(key: str, split: Split, metric: str, fading: bool, options: dict) -> Tuned:
     torch.set_num_threads(1)
-    return tune(*GRIDS[key], split, metric, **options)
+    return tune_one(key, split, metric, fading, **options)
 
 
 def _small(split: Split) -> bool:

@@ -25,7 +25,9 @@ class Recommender:
     """Base of all methods: `fit` learns from `split.train` alone, `score` rates the whole catalogue.
 
     needs: what it must be given beside likes: "text", "time", "model". cold_items: can it tell new items (no training
-    likes) apart? new_users: can it serve users without a history better than at random?
+    likes) apart? new_users: can it serve users without a history better than at random? fades: is a user's score a sum
+    over the history, so that `half_life` may let the older likes count less? half_life: None weighs them evenly; h
+    halves the weight every h items back in time (Ding & Li 2005, "Time weight collaborative filtering").
     cost: what making it took before `fit` (vectors, a trained tower); `evaluate` adds it to its own.
     SETTINGS: attributes that are keywords of the constructor, plain JSON values. FITTED: attributes that hold what it
     was given and learned, dense arrays or csr matrices (None: not there). parts: recommenders that it is made of.
@@ -35,10 +37,15 @@ class Recommender:
     needs: frozenset[str] = frozenset()
     cold_items = False
     new_users = False
+    fades = False
+    half_life: float | None = None
     cost = Cost()
     SETTINGS: tuple[str, ...] = ()
     FITTED: tuple[str, ...] = ()
     parts: Sequence[Recommender] = ()
+
+    def _timed(self) -> frozenset[str]:
+        return frozenset(["time"] * (self.half_life is not None))  # an order of the history that means something
 
     def fit(self, split: Split) -> Self:
         """Learn from the training part. Returns self."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Self
 
@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.history import history_weights
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import TooLittleData
 from textrec_utils.splits import Split
@@ -22,7 +23,6 @@ class HistoryMean(Recommender):
 
     vectors: (items, dim) dense or sparse. center subtracts the catalogue's mean vector first,
     normalize scales each item to length 1 (so that the dot product is a cosine per history item).
-    half_life: None weighs the history evenly; h halves the weight every h items back in time.
     cost: what the vectors took. cold_items: False for vectors that were learned from behaviour (item2vec):
     they need no text and say nothing of new items. settings: how the vectors were made, plain JSON values; told in
     `settings()` beside its own.
@@ -30,6 +30,7 @@ class HistoryMean(Recommender):
 
     SETTINGS = ("center", "normalize", "half_life", "cold_items")
     FITTED = ("_vectors", "_weights")
+    fades = True
 
     def __init__(
         self, vectors, name: str, *, center: bool = False, normalize: bool = True, half_life: float | None = None,
@@ -45,7 +46,7 @@ class HistoryMean(Recommender):
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset(["text"] * self.cold_items + ["time"] * (self.half_life is not None))
+        return frozenset(["text"] * self.cold_items) | self._timed()
 
     def settings(self) -> dict[str, object]:
         return self._made | super().settings()
@@ -79,26 +80,6 @@ def unit_rows(vectors):
         length = np.sqrt(np.asarray(vectors.multiply(vectors).sum(axis=1))).ravel()
         return sparse.diags_array(1 / np.maximum(length, 1e-12)).tocsr() @ vectors
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
-def history_weights(
-    split: Split, half_life: float | None = None, *, latest: int = 0,
-    weigh: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-) -> sparse.csr_matrix:  # fmt: skip
-    """(users, items) float32, each user's row sums to 1; `half_life` in items, newest heaviest.
-
-    weigh: (item rows oldest first, their age in items) -> weights, instead of half_life. latest: only so many (0: all).
-    """
-    histories = [history[-latest:] for history in split.histories]
-    length = np.array([len(history) for history in histories])
-    items, users, end = np.concatenate(histories), np.repeat(np.arange(len(length)), length), np.cumsum(length)
-    age = end[users] - 1 - np.arange(len(items))
-    if weigh is not None:
-        weight = np.concatenate([weigh(h, age[b - len(h) : b]) for h, b in zip(histories, end) if len(h)])
-    else:
-        weight = np.ones(len(items)) if half_life is None else 0.5 ** (age / half_life)
-    weight = weight / np.bincount(users, weight)[users]
-    return sparse.csr_matrix((weight.astype(np.float32), (users, items)), shape=(split.n_users, split.n_items))
 
 
 def tfidf_vectors(texts, segment=None, *, min_df: int = 1) -> sparse.csr_matrix:

@@ -7,6 +7,7 @@ import psutil
 from scipy import sparse
 
 from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.history import heard
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import DataError, TooMuchData
 from textrec_utils.splits import Split
@@ -22,11 +23,16 @@ class EASE(Recommender):
     """
 
     name = "EASE"
-    SETTINGS = ("regularization",)
+    SETTINGS = ("regularization", "half_life")
     FITTED = ("_train", "_weights")
+    fades = True
 
-    def __init__(self, regularization: float = 100.0):
-        self.regularization = regularization
+    def __init__(self, regularization: float = 100.0, *, half_life: float | None = None):
+        self.regularization, self.half_life = regularization, half_life
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return self._timed()
 
     def fit(self, split: Split) -> EASE:
         from scipy.linalg.lapack import spotrf, spotri
@@ -57,7 +63,7 @@ class EASE(Recommender):
             matrix[end:, start:end] = matrix[start:end, end:].T
         matrix /= scale
         np.fill_diagonal(matrix, 0)
-        self._train, self._weights = x, matrix
+        self._train, self._weights = heard(split, self.half_life), matrix
         return self
 
     def _add_side(self, gram: np.ndarray) -> None:
@@ -76,13 +82,19 @@ class EASEWithText(EASE):
     """
 
     name = "EASE＋文字"
-    needs = frozenset({"text"})
     cold_items = True
-    SETTINGS = ("regularization", "weight")
+    SETTINGS = ("regularization", "weight", "half_life")
 
-    def __init__(self, vectors, *, regularization: float = 100.0, weight: float = 50.0, cost: Cost | None = None):
-        super().__init__(regularization)
+    def __init__(
+        self, vectors, *, regularization: float = 100.0, weight: float = 50.0, half_life: float | None = None,
+        cost: Cost | None = None,
+    ):  # fmt: skip
+        super().__init__(regularization, half_life=half_life)
         self._vectors, self.weight, self.cost = vectors, weight, cost or Cost()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset(["text"]) | self._timed()
 
     def _add_side(self, gram: np.ndarray) -> None:
         other = self._vectors.T.tocsr() if sparse.issparse(self._vectors) else self._vectors.T

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.history import heard
 from textrec_utils.splits import Split
 
 CELLS = 2**22  # of a matrix with a row a user or item, handled at once
@@ -30,17 +31,22 @@ class _ItemWeights(Recommender):
     """score = X W: W (items × items) keeps, in each column, the `neighbours` largest weights."""
 
     FITTED = ("_train", "_similarity")
+    fades = True
     neighbours: int
 
-    def _keep(self, train: sparse.csr_matrix, rows) -> Self:
+    @property
+    def needs(self) -> frozenset[str]:
+        return self._timed()
+
+    def _keep(self, split: Split, rows) -> Self:
         """rows: (start, end) -> dense rows of Wᵀ, of which each keeps its largest."""
-        n, kept = train.shape[1], []
+        n, kept = split.n_items, []
         step = max(16, CELLS // 4 // n)
         for start in range(0, n, step):
             weights = rows(start, min(start + step, n))
             np.fill_diagonal(weights[:, start:], 0)
             kept.append(_largest(weights, self.neighbours))
-        self._train, self._similarity = train, sparse.vstack(kept).T.tocsr()
+        self._train, self._similarity = heard(split, self.half_life), sparse.vstack(kept).T.tocsr()
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:
@@ -54,10 +60,10 @@ class ItemKNN(_ItemWeights):
     """
 
     name = "ItemKNN"
-    SETTINGS = ("neighbours", "shrink")
+    SETTINGS = ("neighbours", "shrink", "half_life")
 
-    def __init__(self, neighbours: int = 50, shrink: float = 0.0):
-        self.neighbours, self.shrink = neighbours, shrink
+    def __init__(self, neighbours: int = 50, shrink: float = 0.0, *, half_life: float | None = None):
+        self.neighbours, self.shrink, self.half_life = neighbours, shrink, half_life
 
     def fit(self, split: Split) -> Self:
         x = split.train_matrix
@@ -66,7 +72,7 @@ class ItemKNN(_ItemWeights):
         def similar(start: int, end: int) -> np.ndarray:
             return _cosines((items[start:end] @ x).toarray(), size[start:end], size, self.shrink)
 
-        return self._keep(x, similar)
+        return self._keep(split, similar)
 
 
 class RP3Beta(_ItemWeights):
@@ -78,10 +84,12 @@ class RP3Beta(_ItemWeights):
     """
 
     name = "RP3β"
-    SETTINGS = ("neighbours", "alpha", "beta")
+    SETTINGS = ("neighbours", "alpha", "beta", "half_life")
 
-    def __init__(self, neighbours: int = 100, alpha: float = 1.0, beta: float = 0.5):
-        self.neighbours, self.alpha, self.beta = neighbours, alpha, beta
+    def __init__(
+        self, neighbours: int = 100, alpha: float = 1.0, beta: float = 0.5, *, half_life: float | None = None
+    ):  # fmt: skip
+        self.neighbours, self.alpha, self.beta, self.half_life = neighbours, alpha, beta, half_life
 
     def fit(self, split: Split) -> Self:
         x = split.train_matrix
@@ -93,7 +101,7 @@ class RP3Beta(_ItemWeights):
             walks = (items[start:end] @ from_user).toarray()
             return walks * damped[start:end, None] * from_item
 
-        return self._keep(x, reached)
+        return self._keep(split, reached)
 
 
 class UserKNN(Recommender):

@@ -46,6 +46,12 @@ class Cost:
             spent[step.stage] = spent.get(step.stage, 0.0) + step.seconds
         return spent
 
+    def beyond(self, other: Cost, stage: str) -> Cost:
+        """The steps of a stage that `other` has not paid for."""
+        kept = Cost()
+        kept.steps = {k: step for k, step in self.steps.items() if step.stage == stage and k not in other.steps}
+        return kept
+
     def __add__(self, other: Cost) -> Cost:
         total = Cost()
         total.steps = self.steps | other.steps

@@ -93,6 +93,11 @@ class Comparison:
         level, power = NormalDist().inv_cdf(1 - 0.025 / tests), NormalDist().inv_cdf(0.8)
         return (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975)) * (level + power)
 
+    def columns(self, difference: str = "difference", before: str = "") -> dict[str, float]:
+        """Of a table: `difference`, and low, high, p, each with `before` in front."""
+        values = {"low": self.low, "high": self.high, "p": self.p_value}
+        return {difference: self.difference} | {before + name: value for name, value in values.items()}
+
     def not_worse(self, margin: float) -> bool:
         """Is a at most `margin` below b? Said by the interval's lower end (non-inferiority, Piaggio et al. 2012): that
         a difference was not found does not show that there is none."""
@@ -134,3 +139,35 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     out = np.empty(len(p))
     out[order] = np.minimum(adjusted, 1.0)
     return out
+
+
+def another_seed(low: float, high: float, differences: Sequence[float]) -> tuple[float, float, float]:
+    """(low, high, p): 95% interval and two-sided p of a mean difference, over users and over seeds.
+
+    low, high: its 95% interval over users, each user's mean over the seeds. differences: (seeds,) one value a seed, all
+    over the same users. Both variances are added, that of the seeds divided by their number; Student's t with
+    Satterthwaite's (1946) degrees of freedom. One seed: there is nothing to add, the interval is that over users.
+    """
+    from scipy.stats import t
+
+    mean, n = float(np.mean(differences)), len(differences)
+    seeds = float(np.std(differences, ddof=1)) / np.sqrt(n) if n > 1 else 0.0
+    error = np.hypot((high - low) / (2 * 1.96), seeds)
+    if error == 0:
+        return mean, mean, 1.0 if mean == 0 else 0.0
+    freedom = (n - 1) * (error / seeds) ** 4 if seeds else np.inf
+    half = t.ppf(0.975, freedom) * error
+    return mean - half, mean + half, float(2 * t.sf(abs(mean) / error, freedom))
+
+
+def another_draw(differences: np.ndarray, new: float = 0.2) -> tuple[float, float, float]:
+    """(mean, low, high): 95% interval of a difference of which a value is known for each draw of the new items.
+
+    Draws overlap, so their spread is too small a measure: its square is multiplied by 1/draws + new/(1 − new) instead
+    of 1/draws (Nadeau & Bengio 2003). new: the share of items that a draw makes new.
+    """
+    from scipy.stats import t
+
+    mean, n = float(np.mean(differences)), len(differences)
+    half = t.ppf(0.975, n - 1) * np.std(differences, ddof=1) * np.sqrt(1 / n + new / (1 - new))
+    return mean, mean - half, mean + half

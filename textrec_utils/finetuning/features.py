@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from tempfile import SpooledTemporaryFile
 
 import numpy as np
 import torch
 from torch import nn
 
-from textrec_utils.baselines.content import tfidf_vectors, unit_rows
+from textrec_utils.baselines.content import HistoryMean, tfidf_vectors, unit_rows
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import DataError, TooLittleData
 from textrec_utils.core.files import sha256_of
@@ -119,9 +119,22 @@ def _table(material: Material, config: TwoTowerConfig) -> np.ndarray:
     return _even(np.hstack([config.meaning * meaning, _even(center(material.spelled))]))
 
 
-def frozen_table(split: Split, config: TwoTowerConfig, model: str = DEFAULT_MODEL) -> np.ndarray:
-    """(items, width) float32: what the config's head reads before anything is trained. Raises as `read_texts`."""
-    return Features(read_texts(split, config, model, "", "cpu"), config).frozen.numpy()
+def frozen_table(
+    split: Split, config: TwoTowerConfig, model: str = DEFAULT_MODEL, prefix: str = ""
+) -> tuple[np.ndarray, Cost]:  # fmt: skip
+    """(items, width) float32: what the config's head reads before anything is trained, and what reading took. Raises
+    as `read_texts`."""
+    config = replace(config, rung="head", profile=False)
+    material = read_texts(split, config, model, prefix, "cpu")
+    return Features(material, config).frozen.numpy(), material.cost
+
+
+def untrained(split: Split, config: TwoTowerConfig, model: str = DEFAULT_MODEL, prefix: str = "") -> HistoryMean:
+    """The tower with nothing trained: a user is the mean of what the config's head reads of the history, a dot product
+    ranks. What training adds is the difference from it. Raises as `read_texts`."""
+    table, cost = frozen_table(split, config, model, prefix)
+    told = {"vectors": config.features, "pooling": config.pooling, "max_length": config.max_length}
+    return HistoryMean(table, config.features, cost=cost, settings=told)
 
 
 class Features:

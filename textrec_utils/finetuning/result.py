@@ -10,7 +10,8 @@ import numpy as np
 from scipy import sparse
 
 from textrec_utils.baselines.base import Recommender, known_rows
-from textrec_utils.baselines.content import history_weights, unit_rows
+from textrec_utils.baselines.content import unit_rows
+from textrec_utils.baselines.history import history_weights
 from textrec_utils.core.cost import Cost
 from textrec_utils.encoder.loading import DEFAULT_MODEL
 from textrec_utils.finetuning.config import ENCODED, TwoTowerConfig
@@ -91,23 +92,34 @@ class TwoTower:
         c = self.config
         return c.user, c.history, c.half_life if c.user == "recency" else 0, c.profile, c.similarity == "dot"
 
-    def recommender(self, name: str) -> UserTower:
-        """The user tower and the dot product, as `evaluate` takes them; it carries the tower's cost and settings."""
-        return UserTower(self, name)
+    def recommender(self, name: str, half_life: float | None = None) -> UserTower:
+        """The user tower and the dot product, as `evaluate` takes them; it carries the tower's cost and settings.
+
+        half_life: of the history when it serves, whatever the tower was trained with; for one that `fades`.
+        """
+        return UserTower(self, name, half_life)
 
 
 class UserTower(Recommender):
     """user = weighted mean of the history's item vectors (`TwoTowerConfig.user`), or the profile's; score = u · i.
 
-    The plain mean of whole histories stays as long as it is: the score is then a mean over the history (chapter 07).
+    The plain mean of whole histories stays as long as it is: the score is then a mean over the history (chapter 07),
+    and `half_life` may weigh it.
     """
 
     cold_items = True
     FITTED = ("_items", "_users")
 
-    def __init__(self, tower: TwoTower, name: str):
-        self.name, self.cost, self._settings = name, tower.cost, tower.settings()
+    def __init__(self, tower: TwoTower, name: str, half_life: float | None = None):
+        self.name, self.cost, self._settings, self.half_life = name, tower.cost, tower.settings(), half_life
         self._items, self._profiles, self._attention = tower.item_vectors, tower.profile_vectors, tower.attention
+        if half_life is not None and not self.fades:
+            raise ValueError("half_life 只能给 user='mean'、不截历史、不读资料的塔；别的塔训练时就定好了历史的权重。")
+
+    @property
+    def fades(self) -> bool:
+        c = self._settings
+        return c["user"] == "mean" and not c["history"] and not c["profile"]
 
     @property
     def needs(self) -> frozenset[str]:
@@ -115,14 +127,14 @@ class UserTower(Recommender):
         reads = {part["features"] for part in (c, *c.get("fused_with", ()))}
         timed = c["user"] != "mean" or c["history"] or c["question"] == "cut"
         encodes, reads = c["profile"] or reads & {*ENCODED}, c["profile"] or reads - {"ids", "random"}
-        return frozenset(["text"] * bool(reads) + ["model"] * bool(encodes) + ["time"] * bool(timed))
+        return frozenset(["text"] * bool(reads) + ["model"] * bool(encodes) + ["time"] * bool(timed)) | self._timed()
 
     @property
     def new_users(self) -> bool:
         return bool(self._settings["profile"])
 
     def settings(self) -> dict[str, object]:
-        return dict(self._settings)
+        return self._settings | ({} if self.half_life is None else {"served_half_life": self.half_life})
 
     def weights(self, split: Split) -> sparse.csr_matrix:
         """(users, items) float32: what each item of a history counts in the user's vector; rows sum to 1."""
@@ -133,13 +145,12 @@ class UserTower(Recommender):
             return np.exp(logits - logits.max())
 
         weigh = attend if user == "attention" else None
-        return history_weights(split, half_life if user == "recency" else None, weigh=weigh, latest=latest)
+        return history_weights(split, half_life if user == "recency" else self.half_life, weigh=weigh, latest=latest)
 
     def fit(self, split: Split) -> Self:
         config = self._settings
         self._users = self.weights(split) @ self._items
-        plain = config["user"] == "mean" and not config["history"] and self._profiles is None
-        if config["similarity"] != "dot" and not plain:
+        if config["similarity"] != "dot" and not self.fades:
             self._users = unit_rows(self._users)
         if self._profiles is not None:
             empty = np.array([len(h) == 0 for h in split.histories])
@@ -152,5 +163,6 @@ class UserTower(Recommender):
     @classmethod
     def _restored(cls, settings: dict[str, object], arrays: dict[str, object]) -> Self:
         model = super()._restored(settings, arrays)
-        model._settings = settings
+        model._settings = {name: value for name, value in settings.items() if name != "served_half_life"}
+        model.half_life = settings.get("served_half_life")
         return model

@@ -24,14 +24,14 @@ from textrec_utils.encoder.encoder import Encoder
 from textrec_utils.encoder.loading import DEFAULT_MODEL
 from textrec_utils.encoder.space import center, whiten
 from textrec_utils.finetuning.config import TwoTowerConfig
-from textrec_utils.finetuning.features import Features, read_texts
+from textrec_utils.finetuning.features import untrained
 from textrec_utils.finetuning.result import TwoTower
 from textrec_utils.finetuning.train import train_two_tower
 from textrec_utils.finetuning.trainer import NotKept
 from textrec_utils.hybrids import ZScoreBlend
 from textrec_utils.splits import Split
 from textrec_utils.text import Segmenter, user_dictionary
-from textrec_utils.tuning import GRIDS, Tuned, tune
+from textrec_utils.tuning import GRIDS, HALF_LIVES, Tuned, tune
 from textrec_utils.word_vectors import ITEM2VEC, document_vectors, item_vectors, train_word2vec
 
 PROFILES = {"quick": "快速", "full": "完整"}
@@ -55,7 +55,8 @@ class Workshop:
     """What methods are built from on one split; what several of them need is made once, when it is first asked for.
 
     tuned: settings chosen on validation, by method; without them the defaults. two_tower: settings of the towers.
-    chosen: by method, what building it has chosen on validation besides.
+    metric: what validation goes by. inner: the same on `split.inner()`, where methods that `fade` choose the half-life
+    of the history; without it they weigh it evenly. chosen: by method, what building it has chosen besides.
     """
 
     split: Split
@@ -64,6 +65,8 @@ class Workshop:
     seed: int = 0
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
     two_tower: TwoTowerConfig | None = None
+    metric: str = "ndcg@10"
+    inner: Workshop | None = None
     chosen: dict[str, Tuned] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -75,12 +78,27 @@ class Workshop:
         return sorted(need for need in needs if not (met | {"model": True}).get(need))
 
     def build(self, method: Method) -> Recommender:
-        """The method's recommender. Raises TooLittleData where building it, or the recommender itself, needs what
-        is not there."""
+        """The method's recommender; one that fades and has no grid hears its history by the half-life that is best on
+        the first inner split. Raises TooLittleData where building it, or the recommender itself, needs what is not
+        there."""
         self._refuse(method.needs)
         made = method.build(self)
         self._refuse(made.needs)
+        if self.inner and made.fades and not (method.grid or method.key in self.chosen):
+            tried = method.build(self.inner)
+
+            def fading(half_life: float | None) -> Recommender:
+                tried.half_life = half_life
+                return tried
+
+            how = {"budget": len(HALF_LIVES), "validations": 1, "widen": 0}
+            found = tune(fading, {"half_life": HALF_LIVES}, self.split, self.metric, **how)
+            self.chosen[method.key] = replace(found, cost=found.cost + tried.cost.beyond(made.cost, "train"))
+            made.half_life = self.half_life(method.key)
         return made
+
+    def half_life(self, key: str) -> float | None:
+        return self.chosen[key].best["half_life"] if key in self.chosen else None
 
     def _refuse(self, needs: Iterable[str]) -> None:
         if lacking := self.lacking(needs):
@@ -215,10 +233,8 @@ def _bert(w: Workshop, transform: Callable[[np.ndarray], np.ndarray]) -> Recomme
 
 def _untrained(w: Workshop, features: str) -> Recommender:
     """What a tower with these features reads, without the tower: what training adds is told beside it."""
-    config = replace(w.two_tower or TwoTowerConfig(seed=w.seed), features=features, rung="head", profile=False)
-    material = read_texts(w.split, config, w.model, w.prefix, "cpu")
-    vectors = Features(material, config).frozen.numpy()
-    return HistoryMean(vectors, features, cost=material.cost, settings={"vectors": features} | READING)
+    config = w.two_tower or TwoTowerConfig(seed=w.seed)
+    return untrained(w.split, replace(config, features=features), w.model, w.prefix)
 
 
 def _added_towers(w: Workshop) -> Recommender:
@@ -226,9 +242,9 @@ def _added_towers(w: Workshop) -> Recommender:
     return w.tower().fuse(w.tower("two_tower_lexical"), FUSION_WEIGHT).recommender("two_tower_lexical")
 
 
-def _tower_of_both(w: Workshop, split: Split | None = None) -> Recommender:
+def _tower_of_both(w: Workshop, split: Split | None = None, half_life: float | None = None) -> Recommender:
     """One tower that reads the encoder's vectors and the spelling side by side."""
-    return w.tower("two_tower_both", split).recommender("two_tower_both")
+    return w.tower("two_tower_both", split).recommender("two_tower_both", half_life)
 
 
 def _hybrid(w: Workshop) -> Recommender:
@@ -239,8 +255,8 @@ def _hybrid(w: Workshop) -> Recommender:
     """
     rivals = [key for key in w.tuned if METHODS[key].kind == "behaviour"]
     rival = max(rivals, key=lambda key: w.tuned[key].table.iloc[0, -1])
-    inner = w.split.inner()
-    parts = [part.fit(inner) for part in (_tower_of_both(w, inner), METHODS[rival].build(w))]
+    inner, half_life = w.split.inner(), w.half_life("two_tower_both")
+    parts = [part.fit(inner) for part in (_tower_of_both(w, inner, half_life), METHODS[rival].build(w))]
 
     def blend(share: float) -> ZScoreBlend:
         return ZScoreBlend(parts, (share, 1 - share), fit_parts=False)
@@ -250,7 +266,9 @@ def _hybrid(w: Workshop) -> Recommender:
     found = tune(blend, {"share": SHARES}, w.split, w.tuned[rival].metric, **how)
     w.chosen["hybrid"] = replace(found, cost=sum((part.cost for part in parts), found.cost))
     share = found.best["share"]
-    return ZScoreBlend([_tower_of_both(w), METHODS[rival].build(w)], (share, 1 - share), name="hybrid")
+    return ZScoreBlend(
+        [_tower_of_both(w, half_life=half_life), METHODS[rival].build(w)], (share, 1 - share), name="hybrid"
+    )
 
 
 def train_ahead(shops: Sequence[Workshop], keys: Iterable[str]) -> None:

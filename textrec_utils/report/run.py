@@ -25,7 +25,7 @@ from textrec_utils.hybrids import Blend, NewcomerPlaces
 from textrec_utils.ranking import recommend
 from textrec_utils.report.methods import KINDS, METHODS, Workshop, methods_of, train_ahead
 from textrec_utils.splits import Split, make_split
-from textrec_utils.tuning import GRIDS, Tuned, tune, tune_all
+from textrec_utils.tuning import Tuned, tune_all, tune_one
 
 SPLIT_NAMES = {"leave_last_out": "留最后一条", "temporal": "按时间", "cold_items": "新物品", "random": "随机"}
 ENOUGH = 200  # test users, for the split by time to be taken
@@ -96,7 +96,8 @@ class Report:
     cautions: what a reader must know before trusting a number, one sentence each. mixed: of new items alone, by method:
     its result where they stand among all items, as it is and with places kept for them. validation: by method, its main
     metric on the first inner split; what is best is chosen by that, and judged on the test. serving: by method.
-    searches: by method, seconds that choosing its settings took.
+    chosen: by method, what building it chose (half-lives, shares). searches: by method, seconds that choosing its
+    settings took.
     """
 
     split: Split
@@ -113,6 +114,7 @@ class Report:
     mixed: dict[str, tuple[Result, Result]] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
     serving: dict[str, Serving] = field(default_factory=dict)
+    chosen: dict[str, Tuned] = field(default_factory=dict)
     searches: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -144,7 +146,7 @@ class Report:
     def tune(self) -> dict[str, Tuned]:
         """Choose settings on validation; a method for which the data don't do keeps its defaults and says so."""
         lost: dict[str, list[str]] = {}
-        options = {"budget": self.budget, "seed": self.seed}
+        options = {"budget": self.budget, "seed": self.seed, "fading": True}
         grids = [method for method in methods_of(self.profile) if method.grid and self.budget]
         try:
             made = tune_all([method.grid for method in grids], self.split, self.main, **options)
@@ -152,7 +154,7 @@ class Report:
         except (TooLittleData, TooMuchData):  # of one of them, at least: each by itself, then
             for method in grids:
                 try:
-                    self.tuned[method.key] = tune(*GRIDS[method.grid], self.split, self.main, **options)
+                    self.tuned[method.key] = tune_one(method.grid, self.split, self.main, **options)
                 except (TooLittleData, TooMuchData) as error:
                     lost.setdefault(str(error), []).append(method.label)
         for why, labels in lost.items():
@@ -168,7 +170,9 @@ class Report:
         ahead = [shop]
         if self.split.protocol != "cold_items":
             with suppress(TooLittleData):
-                ahead.append(self._shop(self.split.inner()))  # for `validate`
+                ahead.append(self._shop(self.split.inner()))  # for half-lives and for `validate`
+                if self.budget and self.split.dataset.has_time and not self.few:
+                    shop.inner = ahead[-1]
         train_ahead(ahead, [method.key for method in methods])
         model = Path(self.model).name if Path(self.model).is_absolute() else self.model
         told = {"model": model, "prefix": self.prefix}
@@ -187,12 +191,12 @@ class Report:
             self.serving[method.key] = self._served(model)
             if self.split.protocol == "cold_items":
                 self.mixed[method.key] = self._among_all(model, name=method.label, key=method.key)
-        self._chosen = shop.chosen
+        self.chosen = shop.chosen
         self.searches = {key: found.cost.seconds for key, found in {**self.tuned, **shop.chosen}.items()}
         return self.results
 
     def _shop(self, split: Split) -> Workshop:
-        return Workshop(split, self.model, self.prefix, self.seed, self.tuned, self.two_tower)
+        return Workshop(split, self.model, self.prefix, self.seed, self.tuned, self.two_tower, self.main)
 
     def validate(self) -> dict[str, float]:
         """Each method's main metric on the first inner split, so that the test need not say which is the best.
@@ -207,7 +211,7 @@ class Report:
         except TooLittleData:
             self.cautions.append("数据少得分不出验证集，“最好的”是看着测试结果挑的，分数偏乐观")
             return self.validation
-        shop, judged = self._shop(inner), {**self.tuned, **self._chosen}
+        shop, judged = self._shop(inner), {**self.tuned, **self.chosen}
         for key in self.results:
             if key in judged:
                 self.validation[key] = float(judged[key].table["#0"].iloc[0])
@@ -236,7 +240,7 @@ class Report:
 
     def _among_all(self, model: Recommender, **told: str) -> tuple[Result, Result]:
         """What users see of new items: the whole catalogue's list, as it is and with places kept for them."""
-        whole = replace(self.split, candidates=np.ones(self.split.n_items, dtype=bool))
+        whole = self.split.among_all()
         if isinstance(model, Blend):  # of all methods these alone ask who may be recommended
             model.fit(whole)
         kept = NewcomerPlaces([model], k=self.k, fit_parts=False)
@@ -275,7 +279,7 @@ class Report:
         """The same, quick, where only new items are recommended. Raises DataError where the data don't allow it."""
         split = open_split(self.split.dataset, "cold_items", min_value=min_value, seed=self.seed)
         k = min(self.k, max(1, int(split.candidates.sum()) // 5))
-        fresh = {name: {} for name in ("tuned", "results", "mixed", "validation", "serving", "searches")}
+        fresh = {name: {} for name in ("tuned", "results", "mixed", "validation", "serving", "chosen", "searches")}
         return replace(self, split=split, profile="quick", k=k, budget=0, cautions=[], **fresh)
 
 

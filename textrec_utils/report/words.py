@@ -26,7 +26,7 @@ def p_equals(p: float) -> str:
 
 
 def setting_words(setting: Mapping[str, float]) -> str:
-    return "、".join(f"{name}={value:g}" for name, value in setting.items())
+    return "、".join(f"{name}={'不减' if value is None else f'{value:g}'}" for name, value in setting.items())
 
 
 def tie_words(results: Mapping[str, Result], metric: str) -> str:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
-from textrec_utils.baselines.content import HistoryMean
 from textrec_utils.datasets.registry import load_dataset
 from textrec_utils.evaluation.results import Result, evaluate
 from textrec_utils.evaluation.statistics import compare
 from textrec_utils.finetuning.config import TwoTowerConfig
-from textrec_utils.finetuning.features import frozen_table
+from textrec_utils.finetuning.features import untrained
 from textrec_utils.finetuning.train import train_two_towers
 from textrec_utils.shipped.seeds import METRICS
 from textrec_utils.splits import Split, make_split
@@ -37,7 +35,7 @@ def questions(split: str) -> dict[str, Split]:
     if split == "last":
         return {"last": make_split(dataset, "leave_last_out", seed=0)}
     new = make_split(dataset, "cold_items", seed=0)
-    return {"new": new, "mixed": replace(new, candidates=np.ones(new.n_items, dtype=bool))}
+    return {"new": new, "mixed": new.among_all()}
 
 
 def rows(split: str, reads: str, seeds: range = SEEDS) -> pd.DataFrame:
@@ -56,7 +54,7 @@ def rows(split: str, reads: str, seeds: range = SEEDS) -> pd.DataFrame:
         noise = others if BESIDE[reads] == "random" else _judged(asked, "random", seeds)
     for (question, head), results in ours.items():
         theirs = others.get((question, head)) or (head != "frozen" and others.get((question, "ids")))
-        paired = {"beside": BESIDE[reads]} | _paired(results, theirs, "difference", "")
+        paired = {"beside": BESIDE[reads]} | _paired(results, theirs)
         paired |= _paired(results, noise.get((question, head)), "noise", "noise_")
         if head != "frozen":
             paired |= _paired(results, ours.get((question, "frozen")), "gain", "gain_")
@@ -66,20 +64,17 @@ def rows(split: str, reads: str, seeds: range = SEEDS) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def _paired(ours: list[Result], theirs: list[Result] | None, name: str, before: str) -> dict[str, float]:
+def _paired(ours: list[Result], theirs: list[Result] | None, *named: str) -> dict[str, float]:
     if not theirs:
         return {}
-    found = compare(*([r.users[METRICS[0]] for r in some] for some in (ours, theirs)))
-    values = (found.difference, found.low, found.high, found.p_value)
-    return dict(zip((name, f"{before}low", f"{before}high", f"{before}p"), values))
+    return compare(*([r.users[METRICS[0]] for r in some] for some in (ours, theirs))).columns(*named)
 
 
 def _judged(asked: dict[str, Split], reads: str, seeds: range) -> dict[tuple[str, str], list[Result]]:
     split, models = next(iter(asked.values())), {}
     config = replace(BASE, features=reads)
     if reads != "ids":
-        tables = [frozen_table(split, replace(config, seed=seed)) for seed in seeds]
-        models["frozen"] = [HistoryMean(table, reads) for table in tables]
+        models["frozen"] = [untrained(split, replace(config, seed=seed)) for seed in seeds]
     for head in ("ids",) if reads == "ids" else HEADS:
         setting = {} if head == "ids" else {"head": head}
         towers = train_two_towers(split, [replace(config, seed=s, **setting) for s in seeds], progress=False)

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
-from textrec_utils.baselines.content import HistoryMean
 from textrec_utils.datasets.registry import load_dataset
 from textrec_utils.evaluation.results import evaluate
 from textrec_utils.finetuning.config import TwoTowerConfig
-from textrec_utils.finetuning.features import frozen_table
+from textrec_utils.finetuning.features import untrained
 from textrec_utils.finetuning.train import train_two_towers
 from textrec_utils.shipped.seeds import METRICS
 from textrec_utils.splits import make_split
@@ -35,23 +33,10 @@ def rows(draw: int) -> pd.DataFrame:
     towers = train_two_towers(split, configs, progress=False)
     models = [tower.recommender("") for tower in towers]
     still = [replace(TwoTowerConfig(), features=reads, seed=draw) for reads in READS]
-    models += [HistoryMean(frozen_table(split, config), "") for config in still]
+    models += [untrained(split, config) for config in still]
     labels = [(reads, how) for reads, how, _ in asked] + [(reads, "frozen") for reads in READS]
     results = [evaluate(model, split, METRICS) for model in models]
     return pd.DataFrame([
         {"draw": draw, "reads": reads, "how": how} | {m: result.mean(m) for m in METRICS}
         for (reads, how), result in zip(labels, results)
     ])  # fmt: skip
-
-
-def another_draw(differences: np.ndarray, new: float = 0.2) -> tuple[float, float, float]:
-    """(mean, low, high): 95% interval of a difference of which a value is known for each draw of the new items.
-
-    Draws overlap, so their spread is too small a measure: its square is multiplied by 1/draws + new/(1 − new) instead
-    of 1/draws (Nadeau & Bengio 2003). new: the share of items that a draw makes new.
-    """
-    from scipy.stats import t
-
-    mean, n = float(np.mean(differences)), len(differences)
-    half = t.ppf(0.975, n - 1) * np.std(differences, ddof=1) * np.sqrt(1 / n + new / (1 - new))
-    return mean, mean - half, mean + half

@@ -19,7 +19,7 @@ from textrec_utils.datasets.registry import load_dataset
 from textrec_utils.evaluation.metrics import per_user
 from textrec_utils.evaluation.statistics import compare
 from textrec_utils.finetuning.config import TwoTowerConfig
-from textrec_utils.finetuning.features import frozen_table
+from textrec_utils.finetuning.features import untrained
 from textrec_utils.finetuning.train import train_two_towers
 from textrec_utils.hybrids import Given, NewcomerPlaces, ZScoreBlend
 from textrec_utils.ranking import top_k
@@ -108,7 +108,7 @@ def lists(made: Split, new: np.ndarray, seed: int, settings: Sequence[dict]) -> 
     vectors = tfidf_vectors(list(made.dataset.items["text"]))
     models |= {"ease": EASE(EASE_REGULARIZATION), "tfidf": HistoryMean(vectors, "tfidf")}
     # what `tower_both` reads, untrained: places and reading without training
-    models |= {"frozen_both": HistoryMean(frozen_table(made, TwoTowerConfig(features="both")), "frozen_both")}
+    models |= {"frozen_both": untrained(made, TwoTowerConfig(features="both"))}
     models |= {"ease_text": EASEWithText(vectors, regularization=EASE_REGULARIZATION)}
     models |= {"popularity": Popularity(), "random": Random()}
     everyone = np.arange(made.n_users)
@@ -156,9 +156,7 @@ def rows(group: str, release: str, likes: int, seeds: Sequence[int] = range(5)) 
     for (method, places), by_seed in found.items():
         test = {}
         for name, before, other in (("difference", "", plain), ("beside", "beside_", whole)):
-            paired = compare(mean[method, places], other)
-            test |= {name: paired.difference, f"{before}low": paired.low, f"{before}high": paired.high}
-            test |= {f"{before}p": paired.p_value}
+            test |= compare(mean[method, places], other).columns(name, before)
         label = {"group": group, "release": release, "likes": likes, "method": method, "places": places}
         for seed, values in by_seed.items():
             table.append(label | {"seed": seed} | {name: value.mean() for name, value in values.items()} | test)

@@ -261,9 +261,7 @@ def test() -> pd.DataFrame:
     for name, (weight, judged) in methods.items():
         mean, paired = sum(r[METRICS[0]] for r in judged) / len(judged), {}
         for beside, other, before in (("difference", own, ""), ("luck", chance, "luck_")):
-            found = compare(mean, other[METRICS[0]])
-            paired |= {beside: found.difference, f"{before}low": found.low, f"{before}high": found.high}
-            paired |= {f"{before}p": found.p_value}
+            paired |= compare(mean, other[METRICS[0]]).columns(beside, before)
         for seed, result in enumerate(judged):
             rows.append({"method": name, "seed": seed, "weight": weight} | result.mean().to_dict() | paired)
     return pd.DataFrame(rows)
