@@ -8,6 +8,7 @@ import importlib
 import json
 import pkgutil
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -252,14 +253,15 @@ class TestEveryRecommender:
         again = case.build(split, **json.loads(json.dumps(settings))).fit(split)
         assert again.settings() == settings and np.array_equal(again.score(EVERYONE), fitted.score(EVERYONE))
 
-    def test_a_half_life_lets_older_likes_count_less(self, case, split):
-        def scores(half_life):
-            model = case.build(split)
-            model.half_life = half_life
-            return model.fit(split).score(EVERYONE)
-
-        if not case.build(split).fades:
+    def test_a_half_life_lets_older_likes_count_less(self, fitted, split):
+        model = copy(fitted)
+        if not model.fades:
             return
+
+        def scores(half_life):
+            model.half_life = half_life
+            return model.hear(split).score(EVERYONE)
+
         even, long, short = (scores(half_life) for half_life in (None, 1e6, 0.1))
         for user in range(OLD):  # one by another factor, where the weights sum to 1
             assert long[user] / np.abs(long[user]).max() == pytest.approx(

@@ -203,7 +203,7 @@ def test_new_items_are_compared_with_what_reads_the_same_and_with_chance(quick):
     """Popularity gives every new item one score, so its list is one fixed draw: no p-value against it."""
     cold = quick.among_new_items()
     cold.run()
-    quick.validation = {key: 0.1 for key in quick.results} | {"bert_center": 0.9}
+    cold.validation = {key: 0.1 for key in cold.results} | {"bert_center": 0.9}
     case = gather(quick, cold)
     new = case.new
     assert new.text.key == "bert_center" and set(new.alone) == set(new.mixed) == set(NEW_RIVALS)

@@ -124,7 +124,7 @@ def test_inner_splits_are_several_and_never_reach_the_test(movielens, protocol):
 
 def test_the_half_life_is_chosen_at_the_best_setting(leave_last_out):
     before = tune(ItemKNN, {"neighbours": [20, 50]}, leave_last_out, validations=2)
-    found = tune_fading(ItemKNN, before, leave_last_out, validations=2, widen=0)
+    found = tune_fading(ItemKNN, before, leave_last_out, validations=2)
     inners = leave_last_out.inners(2)
     at = {
         h: np.mean([evaluate(ItemKNN(**before.best, half_life=h), s, ["ndcg@10"]).mean("ndcg@10") for s in inners])

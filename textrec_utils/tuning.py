@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -71,47 +70,68 @@ def tune(
     build: called with one setting as keywords. Tried are its defaults and `budget` settings of the grid; of a method in
     QUICK, where the data are small, the whole grid. Where the best value of a number lies at an end of its list, the
     list grows at that end, by the step before it, up to `widen` times (0 for shares, which end at 1). A tie goes
-    to the setting that was tried first. What a class of the package was tuned to is kept in the store, that with some
-    settings given (`partial`) as well.
+    to the setting that was tried first. What a class of the package was tuned to is kept in the store.
     """
     every = len(list(product(*grid.values())))
     if build in QUICK and _small(split):
         budget = max(budget, every)
 
-    def search() -> dict[str, np.ndarray]:
-        tried = _search(build, grid, split, metric, budget, seed, validations, widen)
-        return {"json": np.frombuffer(json.dumps(tried).encode(), np.uint8)}
+    def search() -> list:
+        return _search(build, grid, split, metric, budget, seed, validations, widen)
 
-    kind, given = (build.func, build.keywords) if isinstance(build, partial) else (build, {})
-    if isinstance(kind, type) and kind.__module__.startswith("textrec_utils."):
-        depends = {
-            "数据": split.fingerprint, "方法": f"{kind.__module__}.{kind.__qualname__}", "网格": dict(grid),
-            "指标": metric, "预算": budget, "种子": seed, "验证": validations, "加宽": widen,
-        } | ({"给定": given} if given else {})  # fmt: skip
-        made = cached_arrays("tuned", depends, search, stage="tune")
-        cost = made.cost
+    depends = {"网格": dict(grid), "预算": budget, "种子": seed, "验证": validations, "加宽": widen}
+    return _kept(build, split, metric, depends, search)
+
+
+def _kept(build, split: Split, metric: str, depends: dict, search: Callable[[], list]) -> Tuned:
+    """What a search of [[setting, [value on each inner split]], …] found; of a class of the package from the store."""
+    if isinstance(build, type) and build.__module__.startswith("textrec_utils."):
+        own = {"数据": split.fingerprint, "方法": f"{build.__module__}.{build.__qualname__}", "指标": metric}
+
+        def packed() -> dict[str, np.ndarray]:
+            return {"json": np.frombuffer(json.dumps(search()).encode(), np.uint8)}
+
+        made = cached_arrays("tuned", own | depends, packed, stage="tune")
+        tried, cost = json.loads(made["json"].tobytes()), made.cost
     else:
         with measure("tune") as cost:
-            made = search()
-    tried = json.loads(made["json"].tobytes())
-    return _chosen([(setting, values) for setting, values in tried], grid, metric, cost)
+            tried = search()
+    return _chosen([(setting, values) for setting, values in tried], metric, cost)
+
+
+def tune_half_life(
+    build: Callable[..., Recommender], split: Split, metric: str = "ndcg@10", *, validations: int = VALIDATIONS,
+    **setting,
+) -> Tuned:  # fmt: skip
+    """The best of HALF_LIVES for a method that `fades`, on data with times: how much less the older likes count.
+
+    build: called with `setting`; on each inner split it learns once, and hears the histories anew for each half-life.
+    """
+
+    def search() -> list:
+        columns = []
+        for part in split.inners(validations):
+            model, column = build(**setting).fit(part), []
+            for model.half_life in HALF_LIVES:
+                column.append(evaluate(model.hear(part), part, [metric], fit=False).mean(metric))
+            columns.append(column)
+        return [[{"half_life": h}, list(values)] for h, values in zip(HALF_LIVES, zip(*columns))]
+
+    return _kept(build, split, metric, {"半衰期": HALF_LIVES, "设置": setting, "验证": validations}, search)
 
 
 def tune_fading(build: Callable[..., Recommender], tuned: Tuned, split: Split, **options) -> Tuned:
-    """`tuned`, and at its best setting the best of HALF_LIVES: how much less the older likes count.
-
-    For a method that `fades`, on data with times. The table holds both searches, `half_life` beside the settings.
-    """
-    settings = {"budget": len(HALF_LIVES)} | options
-    later = tune(partial(build, **tuned.best), {"half_life": HALF_LIVES}, split, tuned.metric, **settings)
+    """`tuned`, and its best setting with the best half-life. The table holds both searches, `half_life` beside the
+    settings."""
+    later = tune_half_life(build, split, tuned.metric, **options, **tuned.best)
     fading = later.table[later.table["half_life"].notna()].assign(**tuned.best)
     both = pd.concat([tuned.table.assign(half_life=None).astype({"half_life": object}), fading])
     figures = [name for name in tuned.table if name not in tuned.best]
     table = both[[*tuned.best, "half_life", *figures]].sort_values(
         figures[-1], ascending=False, kind="stable", ignore_index=True
     )
-    return replace(tuned, best=tuned.best | later.best, table=table, edge=tuned.edge + later.edge,
-                   cost=tuned.cost + later.cost)  # fmt: skip
+    edge, cost = tuned.edge + later.edge, tuned.cost + later.cost
+    return replace(tuned, best=tuned.best | later.best, table=table, edge=edge, cost=cost)
 
 
 def tune_all(
@@ -136,7 +156,7 @@ def tune_one(key: str, split: Split, metric: str = "ndcg@10", fading: bool = Fal
     found = tune(build, grid, split, metric, **options)
     if not (fading and build.fades and split.dataset.has_time):
         return found
-    return tune_fading(build, found, split, **{n: v for n, v in options.items() if n != "budget"})
+    return tune_fading(build, found, split, **{n: v for n, v in options.items() if n == "validations"})
 
 
 def _alone(key: str, split: Split, metric: str, fading: bool, options: dict) -> Tuned:
@@ -206,7 +226,7 @@ def _beyond(best: Mapping[str, object], tried: list) -> dict[str, object]:
     return found
 
 
-def _chosen(tried: list, grid: Mapping[str, Sequence], metric: str, cost: Cost) -> Tuned:
+def _chosen(tried: list, metric: str, cost: Cost) -> Tuned:
     best = _best(tried)
     table = pd.DataFrame([setting for setting, _ in tried])
     values = np.array([values for _, values in tried])

@@ -51,6 +51,10 @@ class Recommender:
         """Learn from the training part. Returns self."""
         raise NotImplementedError
 
+    def hear(self, split: Split) -> Self:
+        """Weigh the histories by another `half_life`, whatever else `fit` has learned as it is; for one that fades."""
+        return self.fit(split)
+
     def score(self, users: np.ndarray) -> np.ndarray:
         """(len(users), items) float32, higher is better; users are row numbers."""
         raise NotImplementedError

@@ -63,7 +63,11 @@ class EASE(Recommender):
             matrix[end:, start:end] = matrix[start:end, end:].T
         matrix /= scale
         np.fill_diagonal(matrix, 0)
-        self._train, self._weights = heard(split, self.half_life), matrix
+        self._weights = matrix
+        return self.hear(split)
+
+    def hear(self, split: Split) -> EASE:
+        self._train = heard(split, self.half_life)
         return self
 
     def _add_side(self, gram: np.ndarray) -> None:

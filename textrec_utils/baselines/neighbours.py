@@ -46,7 +46,11 @@ class _ItemWeights(Recommender):
             weights = rows(start, min(start + step, n))
             np.fill_diagonal(weights[:, start:], 0)
             kept.append(_largest(weights, self.neighbours))
-        self._train, self._similarity = heard(split, self.half_life), sparse.vstack(kept).T.tocsr()
+        self._similarity = sparse.vstack(kept).T.tocsr()
+        return self.hear(split)
+
+    def hear(self, split: Split) -> Self:
+        self._train = heard(split, self.half_life)
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:

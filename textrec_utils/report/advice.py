@@ -60,7 +60,13 @@ def ship(report: Report, claims: Claims) -> str:
         f"{taken.method}（{cost_words(taken.cost)}）。验证集上最好的是{first.method}（{cost_words(first.cost)}），"
         f"测试上{taken.method}比它{'低' if lost > 0 else '高'}{abs(lost):.1%}，区间说至多低{max(most, 0):.1%}，"
         f"不到约定的{TOLERATED:.0%}，便宜的就够了"
+        + ("（只算换用户；塔换一个种子会怎样，没有算）" if learned(first, taken) else "")
     )
+
+
+def learned(*results: Result) -> bool:
+    """Is there a tower among them, of which another seed makes another one?"""
+    return any(METHODS[r.key].family == "双塔" or r.key == "hybrid" for r in results)
 
 
 def _users(n: float) -> str:
@@ -105,7 +111,7 @@ def what_would_change_it(report: Report, claims: Claims) -> list[str]:
             if share <= 0.5
             else f"新物品变少：现在测试里{share:.1%}是没有人喜欢过的，旧物品多了，行为才派得上用场"
         )
-    if any(METHODS[r.key].family == "双塔" or r.key == "hybrid" for r in (first, taken)):
+    if learned(first, taken):
         found.append("换一个种子：双塔在这里只训练一次，种子之间的起落见第06章第6节，小于它的差别不要当真")
     if report.split.protocol == "temporal":
         found.append("换一个时刻：只切了一刀，区间只说用户之间的起落，不说日子之间的")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from textrec_utils.evaluation.results import Result
 from textrec_utils.evaluation.statistics import compare, holm
-from textrec_utils.report.comparisons import STAND_INS, Rivalry, Sides, peers, rivalries, sides_of
+from textrec_utils.report.comparisons import Rivalry, Sides, peers, rivalries, sides_of
 from textrec_utils.report.groups import Grouping, groupings
-from textrec_utils.report.methods import KINDS, METHODS
+from textrec_utils.report.methods import KINDS
 from textrec_utils.report.run import Report
 
 # Of new items: what reads the same texts without a model (as they come; centred and narrowed, as towers read them),
@@ -61,14 +61,13 @@ def gather(report: Report, cold: Report | None = None) -> Claims:
     claims = Claims(sides, first, peers(report), rivalries(report, sides), groupings(report, sides))
     of_new = cold or report
     if of_new.mixed and not of_new.few:
-        claims.new = new_items(report, of_new)
+        claims.new = new_items(of_new)
     return corrected(claims)
 
 
-def new_items(report: Report, cold: Report) -> NewItems:
-    """The text method that the report's validation prefers among those that ran here: these items choose nothing."""
-    ran = [key for key, r in cold.results.items() if METHODS[key].kind == "text" and key in report.results]
-    text = cold.results[max(ran, key=report.worth)] if ran else cold.results.get(STAND_INS[0], cold.best("text"))
+def new_items(cold: Report) -> NewItems:
+    """The text method that is best on another draw of new items, out of the training part: these choose nothing."""
+    text = cold.best("text")
     keys = [key for key in NEW_RIVALS if key in cold.results and key != text.key]
 
     def judged(of: dict[str, Result]) -> dict[str, Rivalry]:

@@ -31,7 +31,7 @@ from textrec_utils.finetuning.trainer import NotKept
 from textrec_utils.hybrids import ZScoreBlend
 from textrec_utils.splits import Split
 from textrec_utils.text import Segmenter, user_dictionary
-from textrec_utils.tuning import GRIDS, HALF_LIVES, Tuned, tune
+from textrec_utils.tuning import GRIDS, Tuned, tune, tune_half_life
 from textrec_utils.word_vectors import ITEM2VEC, document_vectors, item_vectors, train_word2vec
 
 PROFILES = {"quick": "快速", "full": "完整"}
@@ -87,12 +87,7 @@ class Workshop:
         if self.inner and made.fades and not (method.grid or method.key in self.chosen):
             tried = method.build(self.inner)
 
-            def fading(half_life: float | None) -> Recommender:
-                tried.half_life = half_life
-                return tried
-
-            how = {"budget": len(HALF_LIVES), "validations": 1, "widen": 0}
-            found = tune(fading, {"half_life": HALF_LIVES}, self.split, self.metric, **how)
+            found = tune_half_life(lambda: tried, self.split, self.metric, validations=1)
             self.chosen[method.key] = replace(found, cost=found.cost + tried.cost.beyond(made.cost, "train"))
             made.half_life = self.half_life(method.key)
         return made

@@ -168,11 +168,10 @@ class Report:
         """
         shop, methods = self._shop(self.split), methods_of(self.profile)
         ahead = [shop]
-        if self.split.protocol != "cold_items":
-            with suppress(TooLittleData):
-                ahead.append(self._shop(self.split.inner()))  # for half-lives and for `validate`
-                if self.budget and self.split.dataset.has_time and not self.few:
-                    shop.inner = ahead[-1]
+        with suppress(TooLittleData):
+            ahead.append(self._shop(self.split.inner()))  # for half-lives and for `validate`
+            if self.budget and self.split.dataset.has_time and not self.few:
+                shop.inner = ahead[-1]
         train_ahead(ahead, [method.key for method in methods])
         model = Path(self.model).name if Path(self.model).is_absolute() else self.model
         told = {"model": model, "prefix": self.prefix}

@@ -16,6 +16,8 @@ from textrec_utils.report.methods import KINDS, METHODS
 from textrec_utils.report.run import Report
 from textrec_utils.report.words import cost_words, live_words, p_equals, speed_words
 
+CLEAR = 3.0  # times as long: of a few timed requests less is noise
+
 
 def who_wins(report: Report, claims: Claims) -> str:
     """The first by validation, its place on the test, and whom it surely beats."""
@@ -102,7 +104,8 @@ def what_it_costs(report: Report, sides: Sides) -> str:
     told = f"{told}：{speed_words(text.cost, other.cost)}"
     if {text.key, other.key} <= set(report.serving):
         a, b = (report.serving[side.key].ms for side in (text, other))
-        told += f"；排一份名单{a:.1f}毫秒对{b:.1f}毫秒"
+        if not 1 / CLEAR < a / max(b, 1e-9) < CLEAR:
+            told += f"；排一份名单{a:.1f}毫秒对{b:.1f}毫秒"
     return f"{told}（调参另计，见第5节）"
 
 
