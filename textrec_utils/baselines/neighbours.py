@@ -40,7 +40,7 @@ class _ItemWeights(Recommender):
 
     def _keep(self, split: Split, rows) -> Self:
         """rows: (start, end) -> dense rows of Wᵀ, of which each keeps its largest."""
-        n, kept = split.n_items, []
+        n, kept = split.train_matrix.shape[1], []
         step = max(16, CELLS // 4 // n)
         for start in range(0, n, step):
             weights = rows(start, min(start + step, n))
