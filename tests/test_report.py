@@ -204,12 +204,15 @@ def test_new_items_are_compared_with_what_reads_the_same_and_with_chance(quick):
     cold = quick.among_new_items()
     cold.run()
     cold.validation = {key: 0.1 for key in cold.results} | {"bert_center": 0.9}
+    cold.mixed_validation = {"both": 0.3, "bert_center": 0.2}
     case = gather(quick, cold)
     new = case.new
-    assert new.text.key == "bert_center" and set(new.alone) == set(new.mixed) == set(NEW_RIVALS)
+    assert new.alone.text.key == "bert_center" and set(new.alone.rivals) == set(NEW_RIVALS)
+    assert new.mixed.text.key == "both" and set(new.mixed.rivals) == {*NEW_RIVALS} - {"both"}
     assert all(cold.blind(key) for key in ("popularity", "itemknn", "ease")) and not cold.blind("tfidf_char")
     said = among_new_items(new)
-    assert said.startswith("BERT 去均值把新物品和全部物品混在一起排，ndcg@2是")
+    assert said.startswith("和全部物品混在一起排，验证时最好的文本方法是BERT＋词面（冻结），ndcg@2是")
+    assert "只在新物品之间排，验证时最好的文本方法是BERT 去均值" in said and "后者读的一样，训练过" in said
     assert "不训练的读法里分数最高的" in said and "随机" in said and "热门" not in said and "EASE" not in said
     assert "**新物品**" in in_words(quick, case)
     own = replace(cold, validation={}, budget=0)  # a report that stands on new items alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -9,23 +10,30 @@ from textrec_utils.evaluation.results import Result
 from textrec_utils.evaluation.statistics import compare, holm
 from textrec_utils.report.comparisons import Rivalry, Sides, peers, rivalries, sides_of
 from textrec_utils.report.groups import Grouping, groupings
-from textrec_utils.report.methods import KINDS
+from textrec_utils.report.methods import KINDS, METHODS
 from textrec_utils.report.run import Report
 
 # Of new items: what reads the same texts without a model (as they come; centred and narrowed, as towers read them),
-# what the tower of both reads without training, and no order at all.
-NEW_RIVALS = ("tfidf_char", "lexical", "both", "random")
+# what the tower of both reads without training, that tower, and no order at all.
+NEW_RIVALS = ("tfidf_char", "lexical", "both", "two_tower_both", "random")
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A text method against NEW_RIVALS, by key."""
+
+    text: Result
+    rivals: dict[str, Rivalry]
 
 
 @dataclass(frozen=True)
 class NewItems:
-    """The text method on new items. alone, mixed: against NEW_RIVALS, by key, where only new items are ranked and where
-    all items are."""
+    """alone, mixed: where only new items are ranked and where all items are, each with the text method that is best
+    there by validation: on another draw of new items, out of the training part."""
 
     report: Report
-    text: Result
-    alone: dict[str, Rivalry]
-    mixed: dict[str, Rivalry]
+    alone: Contest
+    mixed: Contest
 
 
 @dataclass
@@ -47,7 +55,7 @@ class Claims:
         parts = {
             "第一名对其余各类的代表和第二名": len(self.peers), "文本方法对它的对手": len(self.rivals),
             "各组里文本方法对协同方法": sum(len(g.table) for g in self.groups),
-            "新物品": len(self.new.alone) + len(self.new.mixed) if self.new else 0,
+            "新物品": len(self.new.alone.rivals) + len(self.new.mixed.rivals) if self.new else 0,
         }  # fmt: skip
         told = "、".join(f"{name}{n}次" for name, n in parts.items() if n)
         twice = "（同一对方法只算一次）" if self.count < sum(parts.values()) else ""
@@ -66,16 +74,17 @@ def gather(report: Report, cold: Report | None = None) -> Claims:
 
 
 def new_items(cold: Report) -> NewItems:
-    """The text method that is best on another draw of new items, out of the training part: these choose nothing."""
-    text = cold.best("text")
-    keys = [key for key in NEW_RIVALS if key in cold.results and key != text.key]
+    """The test's new items choose nothing, unless there was too little for a validation."""
 
-    def judged(of: dict[str, Result]) -> dict[str, Rivalry]:
-        values = {key: of[key].users[cold.main] for key in (*keys, text.key)}
-        tests = {key: compare(values[text.key], values[key], seed=cold.seed) for key in keys}
-        return {key: Rivalry(of[key], test, test.p_value) for key, test in tests.items()}
+    def contest(of: dict[str, Result], validated: dict[str, float]) -> Contest:
+        worth = validated or {key: of[key].mean(cold.main) for key in of}
+        text = max((k for k in of if METHODS[k].kind == "text"), key=lambda k: worth.get(k, -math.inf))
+        values = {key: of[key].users[cold.main] for key in (*NEW_RIVALS, text) if key in of}
+        tests = {key: compare(values[text], values[key], seed=cold.seed) for key in values if key != text}
+        return Contest(of[text], {key: Rivalry(of[key], test, test.p_value) for key, test in tests.items()})
 
-    return NewItems(cold, text, judged(cold.results), judged({key: plain for key, (plain, _) in cold.mixed.items()}))
+    mixed = {key: plain for key, (plain, _) in cold.mixed.items()}
+    return NewItems(cold, contest(cold.results, cold.validation), contest(mixed, cold.mixed_validation))
 
 
 def _family(claims: Claims) -> Iterator[tuple[object, float]]:
@@ -88,7 +97,7 @@ def _family(claims: Claims) -> Iterator[tuple[object, float]]:
             yield (grouping.name, group), p
     if claims.new:
         for where in ("alone", "mixed"):
-            for key, rivalry in getattr(claims.new, where).items():
+            for key, rivalry in getattr(claims.new, where).rivals.items():
                 yield (where, key), rivalry.test.p_value
 
 
@@ -105,7 +114,10 @@ def corrected(claims: Claims) -> Claims:
         groups.append(replace(g, table=g.table.assign(p=[p[g.name, group] for group in g.table["组"]])))
     new = claims.new
     if new:
-        new = replace(new, **{w: told(getattr(new, w), lambda key, w=w: (w, key)) for w in ("alone", "mixed")})
+        for where in ("alone", "mixed"):
+            of = getattr(new, where)
+            rivals = told(of.rivals, lambda key, where=where: (where, key))
+            new = replace(new, **{where: replace(of, rivals=rivals)})
     ahead = told(claims.peers, lambda key: frozenset((claims.first.key, key)))
     rivals = told(claims.rivals, lambda key: frozenset((text, key)))
     return replace(claims, peers=ahead, rivals=rivals, groups=groups, new=new, count=len(raw))

@@ -95,7 +95,8 @@ class Report:
     no hybrid. model, prefix: of the encoder. two_tower: the towers' settings (None: the course's). tuned: by method.
     cautions: what a reader must know before trusting a number, one sentence each. mixed: of new items alone, by method:
     its result where they stand among all items, as it is and with places kept for them. validation: by method, its main
-    metric on the first inner split; what is best is chosen by that, and judged on the test. serving: by method.
+    metric on the first inner split; what is best is chosen by that, and judged on the test. mixed_validation: the same
+    of text methods where new items stand among all items. serving: by method.
     chosen: by method, what building it chose (half-lives, shares). searches: by method, seconds that choosing its
     settings took.
     """
@@ -113,6 +114,7 @@ class Report:
     cautions: list[str] = field(default_factory=list)
     mixed: dict[str, tuple[Result, Result]] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
+    mixed_validation: dict[str, float] = field(default_factory=dict)
     serving: dict[str, Serving] = field(default_factory=dict)
     chosen: dict[str, Tuned] = field(default_factory=dict)
     searches: dict[str, float] = field(default_factory=dict)
@@ -212,12 +214,17 @@ class Report:
             return self.validation
         shop, judged = self._shop(inner), {**self.tuned, **self.chosen}
         for key in self.results:
+            mixed = key in self.mixed and METHODS[key].kind == "text"
             if key in judged:
                 self.validation[key] = float(judged[key].table["#0"].iloc[0])
-                continue
+                if not mixed:
+                    continue
             with suppress(TooLittleData, TooMuchData):  # then it is not chosen
-                made = evaluate(shop.build(METHODS[key]), inner, [self.main])
-                self.validation[key] = made.mean(self.main)
+                model = shop.build(METHODS[key])
+                self.validation.setdefault(key, evaluate(model, inner, [self.main]).mean(self.main))
+                if mixed:
+                    made = evaluate(model.fit(inner), inner.among_all(), [self.main], fit=False)
+                    self.mixed_validation[key] = made.mean(self.main)
         return self.validation
 
     def worth(self, key: str) -> float:
@@ -278,7 +285,10 @@ class Report:
         """The same, quick, where only new items are recommended. Raises DataError where the data don't allow it."""
         split = open_split(self.split.dataset, "cold_items", min_value=min_value, seed=self.seed)
         k = min(self.k, max(1, int(split.candidates.sum()) // 5))
-        fresh = {name: {} for name in ("tuned", "results", "mixed", "validation", "serving", "chosen", "searches")}
+        fresh = {
+            name: {}
+            for name in ("tuned", "results", "mixed", "validation", "mixed_validation", "serving", "chosen", "searches")
+        }
         return replace(self, split=split, profile="quick", k=k, budget=0, cautions=[], **fresh)
 
 
