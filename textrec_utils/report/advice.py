@@ -96,6 +96,12 @@ def online(report: Report, claims: Claims) -> str:
     return f"{told}。离线的差只是线上的猜测，A/B的人数应按业务上值得的最小差别再算一遍"
 
 
+def _on_new_items(report: Report, key: str) -> str:
+    if key == "hybrid":  # a z-score of 0 votes against, where the other half knows nothing
+        return "协同的一半给新物品的分都是0，化成标准分就成了反对票（第08章第6节），要给新物品留位置，或另出一份名单"
+    return "也能排新物品" if report.serving[key].cold_items else "对新物品一无所知，要另配会读文字的"
+
+
 def what_would_change_it(report: Report, claims: Claims) -> list[str]:
     """Each a sentence on a number of this report that could turn out otherwise."""
     found, first, taken = [], claims.first, chosen(report, claims)
@@ -106,8 +112,7 @@ def what_would_change_it(report: Report, claims: Claims) -> list[str]:
     if claims.new:
         share = report.cold_share
         found.append(
-            f"新物品变多：现在测试里只有{share:.1%}是没有人喜欢过的；{taken.method}"
-            + ("也能排新物品" if report.serving[taken.key].cold_items else "对新物品一无所知，要另配会读文字的")
+            f"新物品变多：现在测试里只有{share:.1%}是没有人喜欢过的；{taken.method}" + _on_new_items(report, taken.key)
             if share <= 0.5
             else f"新物品变少：现在测试里{share:.1%}是没有人喜欢过的，旧物品多了，行为才派得上用场"
         )

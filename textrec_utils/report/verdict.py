@@ -79,7 +79,9 @@ def text_or_not(report: Report, sides: Sides, against: dict[str, Rivalry]) -> st
         named = [(sides.behaviour, "最好的协同方法，也是最好的非文本方法")]
     said = [f"{versus(against[side.key], report.main)}，后者是{name}" for side, name in named if side.key in against]
     if sides.text.key.startswith("two_tower"):
-        alone = "在movielens-zh上，读随机向量的塔已有它的大半分数（第06章第6节）"
+        alone = (
+            "在movielens-zh上，历史一样重时，读随机向量的塔已有它的大半分数（第06章第6节），让近的重以后没有做这个对照"
+        )
         if report.cold_share > 0.5:
             alone = f"不过测试里{report.cold_share:.0%}是没有人喜欢过的，在它们身上塔只能靠文字"
         said.append(f"双塔也从行为里学，这一比说的是整座塔，不全是文字的功劳；{alone}")
