@@ -98,7 +98,8 @@ def online(report: Report, claims: Claims) -> str:
 
 def _on_new_items(report: Report, key: str) -> str:
     if key == "hybrid":  # a z-score of 0 votes against, where the other half knows nothing
-        return "里，协同的一半给新物品的分都是0，化成标准分就成了反对票（第08章第6节），要给新物品留位置，或另出一份名单"
+        why = "协同的一半给新物品的分都是0，化成标准分就成了反对票（第08章第6节）"
+        return f"里，{why}，要给新物品留位置，或另出一份名单"
     return "也能排新物品" if report.serving[key].cold_items else "对新物品一无所知，要另配会读文字的"
 
 
