@@ -120,10 +120,12 @@ def tune_half_life(
     return _kept(build, split, metric, {"半衰期": HALF_LIVES, "设置": setting, "验证": validations}, search)
 
 
-def tune_fading(build: Callable[..., Recommender], tuned: Tuned, split: Split, **options) -> Tuned:
+def tune_fading(
+    build: Callable[..., Recommender], tuned: Tuned, split: Split, *, validations: int = VALIDATIONS
+) -> Tuned:  # fmt: skip
     """`tuned`, and its best setting with the best half-life. The table holds both searches, `half_life` beside the
     settings."""
-    later = tune_half_life(build, split, tuned.metric, **options, **tuned.best)
+    later = tune_half_life(build, split, tuned.metric, validations=validations, **tuned.best)
     fading = later.table[later.table["half_life"].notna()].assign(**tuned.best)
     both = pd.concat([tuned.table.assign(half_life=None).astype({"half_life": object}), fading])
     figures = [name for name in tuned.table if name not in tuned.best]
@@ -156,7 +158,7 @@ def tune_one(key: str, split: Split, metric: str = "ndcg@10", fading: bool = Fal
     found = tune(build, grid, split, metric, **options)
     if not (fading and build.fades and split.dataset.has_time):
         return found
-    return tune_fading(build, found, split, **{n: v for n, v in options.items() if n == "validations"})
+    return tune_fading(build, found, split, validations=options.get("validations", VALIDATIONS))
 
 
 def _alone(key: str, split: Split, metric: str, fading: bool, options: dict) -> Tuned:

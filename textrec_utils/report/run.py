@@ -220,10 +220,11 @@ class Report:
                 if not mixed:
                     continue
             with suppress(TooLittleData, TooMuchData):  # then it is not chosen
-                model = shop.build(METHODS[key])
-                self.validation.setdefault(key, evaluate(model, inner, [self.main]).mean(self.main))
+                model = shop.build(METHODS[key]).fit(inner)
+                if key not in judged:
+                    self.validation[key] = evaluate(model, inner, [self.main], fit=False).mean(self.main)
                 if mixed:
-                    made = evaluate(model.fit(inner), inner.among_all(), [self.main], fit=False)
+                    made = evaluate(model, inner.among_all(), [self.main], fit=False)
                     self.mixed_validation[key] = made.mean(self.main)
         return self.validation
 
