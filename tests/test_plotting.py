@@ -1,12 +1,14 @@
 """Figures: a curve that grows is one figure, not many; names from data are shown as they are written."""
 
+import io
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from PIL import Image
 
-from textrec_utils.plotting import LiveCurve, plot_curves, plot_leaderboard, plot_map, spread_labels
+from textrec_utils.plotting import LiveCurve, plot_curves, plot_leaderboard, plot_map, sharp_png, spread_labels
 
 
 def test_a_live_curve_is_one_figure_that_is_updated(monkeypatch):
@@ -60,3 +62,16 @@ def test_labels_of_a_map_keep_off_each_other():
     spread_labels(ax)
     assert overlaps() == 0
     plt.close("all")
+
+
+def test_a_figure_in_a_notebook_has_two_dots_to_a_pixel_of_the_page_and_few_bytes():
+    figure, ax = plt.subplots()
+    ax.imshow(np.random.default_rng(0).random((9, 9)), cmap="viridis")
+    png, size = sharp_png(figure)
+    picture, plain = Image.open(io.BytesIO(png)), io.BytesIO()
+    figure.savefig(plain, format="png", dpi=2 * figure.dpi, bbox_inches="tight")
+    assert picture.size == Image.open(plain).size and len(png) < len(plain.getvalue())
+    assert (size["width"], size["height"]) == tuple(n // 2 for n in picture.size)
+    assert len(set(picture.convert("RGB").get_flattened_data())) > 81  # no colour of the picture is lost to the palette
+    plt.close(figure)
+    assert sharp_png(plt.Figure()) is None

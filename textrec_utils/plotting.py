@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from textrec_utils.core.escape import in_figure
@@ -33,10 +35,37 @@ def use_cjk_font() -> str:
     matplotlib.rcParams.update({
         "font.family": [name, "DejaVu Sans"], "axes.unicode_minus": False, "figure.dpi": 96, "savefig.dpi": 96,
         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
+        "axes.axisbelow": True,
         "axes.prop_cycle": matplotlib.cycler(color=GREYS), "figure.figsize": (7.5, 4.2), "font.size": 10.5,
         "figure.constrained_layout.use": True,
     })  # fmt: skip
+    _show_sharply()
     return name
+
+
+def _show_sharply() -> None:
+    """In a notebook, show figures with two dots where the page has one: fine print stays readable on dense screens."""
+    from IPython import get_ipython
+
+    if shell := get_ipython():
+        plt.switch_backend(matplotlib.get_backend())  # it brings a formatter of its own when loaded: ours comes after
+        shell.display_formatter.formatters["image/png"].for_type(Figure, sharp_png)
+
+
+def sharp_png(figure: Figure, dots: int = 2) -> tuple[bytes, dict] | None:
+    """(PNG, {"width", "height"} in pixels of the page) of a figure; None where there is nothing on it.
+
+    A palette of 256 colours makes the file a third of the size, so that a chapter with ten figures stays below 1 MB.
+    """
+    from PIL import Image
+
+    if not figure.axes:
+        return None
+    raw, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(raw, format="png", dpi=dots * figure.dpi, bbox_inches="tight")
+    picture = Image.open(raw).convert("RGB")
+    picture.quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return small.getvalue(), {"width": picture.width // dots, "height": picture.height // dots}
 
 
 def plot_leaderboard(results, metric: str, ax: Axes | None = None, title: str = "") -> Axes:
