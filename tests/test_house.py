@@ -26,6 +26,7 @@ LAYERS = [
     ["losses", "finetuning", "export", "encoder_quality", "pretraining"],
     ["report"],
     ["shipped"],
+    ["exercises"],
     ["course"],
     ["cli", "__main__"],
 ]
