@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -286,11 +286,8 @@ class Report:
         """The same, quick, where only new items are recommended. Raises DataError where the data don't allow it."""
         split = open_split(self.split.dataset, "cold_items", min_value=min_value, seed=self.seed)
         k = min(self.k, max(1, int(split.candidates.sum()) // 5))
-        fresh = {
-            name: {}
-            for name in ("tuned", "results", "mixed", "validation", "mixed_validation", "serving", "chosen", "searches")
-        }
-        return replace(self, split=split, profile="quick", k=k, budget=0, cautions=[], **fresh)
+        nothing = {f.name: f.default_factory() for f in fields(self) if f.default_factory is not MISSING}
+        return replace(self, split=split, profile="quick", k=k, budget=0, **nothing)
 
 
 def _held(model: Recommender) -> int:
