@@ -70,7 +70,11 @@ def learned(*results: Result) -> bool:
 
 
 def _users(n: float) -> str:
-    return f"约{math.ceil(n):,}" if FEW < n < MANY else f"不到{FEW:,}" if n <= FEW else "多得不现实的"
+    """To two figures, upwards: what it is reckoned from is known no better."""
+    if not FEW < n < MANY:
+        return f"不到{FEW:,}人" if n <= FEW else "多得不现实的人数"
+    unit = 10 ** (len(str(int(n))) - 2)
+    return f"约{math.ceil(n / unit) * unit:,}人"
 
 
 def online(report: Report, claims: Claims) -> str:
@@ -84,7 +88,7 @@ def online(report: Report, claims: Claims) -> str:
     told = f"{first.method}对{rivalry.rival.method}，测试里名单命中至少一件的用户占{p:.1%}对{q:.1%}"
     n = two_proportions(p, q)
     if n < MANY:
-        told += f"；线上真差这么多的话，两组各要{_users(n)}人，才有八成把握看出来（两比例公式，Fleiss等2003）"
+        told += f"；线上真差这么多的话，两组各要{_users(n)}，才有八成把握看出来（两比例公式，Fleiss等2003）"
     else:
         told += "，一样多，按它算不出A/B要多少人"
     offline = f"。离线成对地比，{metric}差{abs(test.difference):.4f}，{report.users:,}位测试用户"
@@ -92,7 +96,7 @@ def online(report: Report, claims: Claims) -> str:
         told += f"{offline}已经看得出（校正后{p_equals(rivalry.p)}）"
     else:
         needed = _users(paired(test.visible, test.difference, report.users))
-        told += f"{offline}看不出；只做这一次检验的话，要{needed}位"
+        told += f"{offline}看不出；只做这一次检验的话，要{needed}"
     return f"{told}。离线的差只是线上的猜测，A/B的人数应按业务上值得的最小差别再算一遍"
 
 

@@ -260,7 +260,7 @@ class Report:
             [self.results[key].method, self.results[key].mean(self.main), *(r.mean(self.main) for r in both)]
             for key, both in self.mixed.items()
         ]
-        table = pd.DataFrame(rows, columns=["方法", "新物品之间", "混在全目录", "混，留位置"])
+        table = pd.DataFrame(rows, columns=["方法", "新物品之间", "混在全库", "混，留位置"])
         table = table.sort_values("混，留位置", ascending=False, kind="stable", ignore_index=True)
         return table.set_axis(table.index + 1)
 

@@ -25,7 +25,7 @@ def who_wins(report: Report, claims: Claims) -> str:
     first, main = claims.first, report.main
     low, high = first.interval(main)
     told = (
-        f"{'验证集' if report.validation else '测试'}上最好的是{first.method}（{KINDS[METHODS[first.key].kind]}），"
+        f"{'验证集' if report.validation else '测试'}上最好的是{first.method}，属于{KINDS[METHODS[first.key].kind]}；"
         f"测试{main}为{first.mean(main):.4f}，95%区间[{low:.4f}, {high:.4f}]，{_place(report, first.key, main)}"
     )
     for word, some in _by_outcome(claims.peers.values()).items():
@@ -146,16 +146,17 @@ def among_new_items(new: NewItems) -> str:
     def one(where: str, of: Contest) -> str:
         untrained = [r for key, r in of.rivals.items() if key not in ("random", "two_tower_both")]
         strongest = max(untrained, key=lambda r: r.rival.mean(main), default=None)
-        said = [f"{versus(strongest, main)}，后者是不训练的读法里分数最高的"] if strongest else []
+        said = [f"{versus(strongest, main)}，后者是不训练的对手里分数最高的"] if strongest else []
         if not learned(of.text) and "two_tower_both" in of.rivals:
-            said.append(f"{versus(of.rivals['two_tower_both'], main)}，后者读的一样，训练过")
+            reads = "读的一样，训练过" if of.text.key == "both" else "读BERT和词面，训练过"
+            said.append(f"{versus(of.rivals['two_tower_both'], main)}，后者{reads}")
         said += [versus(of.rivals["random"], main)] if "random" in of.rivals else []
         return f"{where}，验证时最好的文本方法是{of.text.method}，{main}是{of.text.mean(main):.4f}，{'；'.join(said)}"
 
     placed = new.report.mixed[new.mixed.text.key][1].mean(main)
     return (
         one("和全部物品混在一起排", new.mixed)
-        + f"。给新物品留位置之后是{placed:.4f}。"
+        + f"。给新物品留位置之后，它是{placed:.4f}。"
         + one("只在新物品之间排", new.alone)
         + "。新物品只抽了一批，训练只有一个种子，区间没有算这两样的起落（第06章第6节在movielens-zh上另换过九批）"
     )
