@@ -185,8 +185,12 @@ def test_joining_both_is_compared_with_the_best_single_method(quick):
         for key in ("two_tower", "two_tower_lexical", "two_tower_both", "tfidf_char", "bert_center", "itemknn"):
             quick.results[key].users[quick.main] = 0.0
         quick.results["popularity"].users[quick.main] = quick.results["random"].users[quick.main] = 0.0
-        quick.results["hybrid"] = result("hybrid", [value] * users)
-        assert word in joined(quick, gather(quick))
+        fused = replace(result("hybrid", [value] * users), parameters={"weights": [0.7, 0.3]})
+        quick.results["hybrid"] = fused
+        said = joined(quick, gather(quick))
+        assert word in said and ("（双塔占70%）" in said) == (value < 0.9)
+    fused.parameters["weights"] = [1.0, 0.0]  # then nothing has been joined
+    assert "（双塔占100%，融合就是双塔合读本身）" in joined(quick, gather(quick))
     assert "融合两边都占" in introduction(quick, sides_of(quick), {})
     quick.serving["hybrid"] = quick.serving["ease"]
     assert "**合起来**" in in_words(quick, gather(quick))

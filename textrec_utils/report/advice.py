@@ -101,7 +101,8 @@ def online(report: Report, claims: Claims) -> str:
 
 
 def _on_new_items(report: Report, key: str) -> str:
-    if key == "hybrid":  # a z-score of 0 votes against, where the other half knows nothing
+    if key == "hybrid" and report.results[key].parameters["weights"][1]:
+        # A z-score of 0 votes against, where the other half knows nothing.
         why = "协同的一半给新物品的分都是0，化成标准分就成了反对票（第08章第6节）"
         return f"里，{why}，要给新物品留位置，或另出一份名单"
     return "也能排新物品" if report.serving[key].cold_items else "对新物品一无所知，要另配会读文字的"
@@ -115,11 +116,11 @@ def what_would_change_it(report: Report, claims: Claims) -> list[str]:
     if top.key != taken.key:
         found.append(f"更看重{other}：那里分数最高的是{top.method}（{top.mean(other):.4f}对{taken.mean(other):.4f}）")
     if claims.new:
-        share = report.cold_share
+        cold = f"{report.cold_share:.1%}在训练里没有人喜欢过"
         found.append(
-            f"新物品变多：现在测试里只有{share:.1%}是没有人喜欢过的；{taken.method}" + _on_new_items(report, taken.key)
-            if share <= 0.5
-            else f"新物品变少：现在测试里{share:.1%}是没有人喜欢过的，旧物品多了，行为才派得上用场"
+            f"新物品变多：现在测试里只有{cold}；{taken.method}" + _on_new_items(report, taken.key)
+            if report.cold_share <= 0.5
+            else f"新物品变少：现在测试里{cold}，旧物品多了，协同方法才有得学"
         )
     if learned(first, taken):
         found.append("换一个种子：双塔在这里只训练一次，种子之间的起落见第06章第6节，小于它的差别不要当真")

@@ -140,7 +140,7 @@ class Report:
             share = f"{min(self.k, self.candidates)}/{self.candidates}"
             found.append(f"k占了候选的{share}，乱猜也常能命中，宜把k调小")
         if self.cold_share > 0.5:
-            found.append(f"测试里{self.cold_share:.0%}是冷物品，只靠行为的方法在它们身上无从学起")
+            found.append(f"测试里{self.cold_share:.0%}是冷物品，只学训练里的行为的方法在它们身上无从学起")
         self.cautions += found
         few = f"测试用户只有{self.users}位，不到{FEW_USERS}位，下面不做比较，分数只看个大概"
         return [few] * self.few + found

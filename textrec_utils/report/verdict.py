@@ -15,7 +15,7 @@ from textrec_utils.report.comparisons import Rivalry, Sides
 from textrec_utils.report.groups import Grouping
 from textrec_utils.report.methods import KINDS, METHODS
 from textrec_utils.report.run import Report
-from textrec_utils.report.words import cost_words, live_words, p_equals, speed_words
+from textrec_utils.report.words import cost_words, live_words, p_equals, share_words, speed_words
 
 CLEAR = 3.0  # times as long: of a few timed requests less is noise
 
@@ -34,7 +34,8 @@ def who_wins(report: Report, claims: Claims) -> str:
         if word == "分不出高下的有":
             told += f"，看得出的最小差别约{max(r.visible for r in some):.4f}"
     other, live = report.metrics[1], live_words(first.key, report.split.protocol)
-    told += f"。{live}" if live else ""
+    if live and advice.chosen(report, claims) is not first:  # else it stands where that is shipped
+        told += f"。{live}"
     return (
         f"{told}。共{len(report.results)}个方法，{report.users:,}位用户，在{report.candidates:,}件候选里全量排序；"
         f"按{other}，它{_place(report, first.key, other)}"
@@ -83,7 +84,7 @@ def text_or_not(report: Report, sides: Sides, against: dict[str, Rivalry]) -> st
             "在movielens-zh上，历史一样重时，读随机向量的塔已有它的大半分数（第06章第6节），让近的重以后没有做这个对照"
         )
         if report.cold_share > 0.5:
-            alone = f"不过测试里{report.cold_share:.0%}是没有人喜欢过的，在它们身上塔只能靠文字"
+            alone = f"不过测试里{report.cold_share:.0%}在训练里没有人喜欢过，在它们身上塔只能靠文字"
         said.append(f"双塔也从行为里学，这一比说的是整座塔，不全是文字的功劳；{alone}")
     return told + "；".join(said)
 
@@ -98,7 +99,10 @@ def joined(report: Report, claims: Claims) -> str | None:
         other = max(some, key=lambda r: report.worth(r.rival.key))
         return f"{first.method}（验证集上的第一名）{versus(other, report.main)}，后者是单个方法里最好的"
     some = [r for key, r in claims.peers.items() if METHODS[key].kind == "both"]
-    return f"单个方法里最好的{first.method}{versus(some[0], report.main)}，后者把文本和行为合起来" if some else None
+    if not some:
+        return None
+    told = f"单个方法里最好的{first.method}{versus(some[0], report.main)}，后者把文本和行为合起来"
+    return told + (f"（{share_words(some[0].rival)}）" if some[0].rival.key == "hybrid" else "")
 
 
 def what_it_costs(report: Report, sides: Sides) -> str:

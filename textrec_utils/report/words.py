@@ -94,6 +94,13 @@ def _alike(texts: list[str]) -> int:
     return found
 
 
+def share_words(hybrid: Result) -> str:
+    """The tower's share in the fusion, which may leave nothing to one of its parts."""
+    share = hybrid.parameters["weights"][0]
+    alone = {0: "，融合就是那个协同方法本身", 1: "，融合就是双塔合读本身"}
+    return f"双塔占{share:.0%}{alone.get(share, '')}"
+
+
 def live_words(report_key: str, protocol: str) -> str:
     """What sets popularity at the moment of the request apart from all other methods; "" for these, and where a split
     has no times."""
