@@ -1,14 +1,13 @@
 """The answer to the source article: a section for each of its headings, rows that say something, links that lead."""
 
-import json
 import re
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-MAP = ROOT / "notebooks" / "article_map.md"
+from tests.notebook_text import NOTEBOOKS, cells, links, text_of
+
+MAP = NOTEBOOKS / "article_map.md"
 TEXT = MAP.read_text(encoding="utf-8")
 
 # The headings of the article, by its own numbers (there is no 6.1 to 6.3); 0 is what stands before the first.
@@ -18,22 +17,9 @@ VERDICTS = {"对", "半对", "错", "空泛", "没说"}
 MEASURED = re.compile(r"\d\.\d{3,}|\d+\.\d%|\d{1,3}(?:,\d{3})+")  # the figures that a chapter must print
 
 
-def links(text: str) -> list[tuple[str, str]]:
-    """(file, section) of each relative link of a Markdown text; either may be empty."""
-    found = re.findall(r"\]\(([^()\s#]*)(?:#([^()\s]*))?\)", text)
-    return [(unquote(file), unquote(section)) for file, section in found if not re.match(r"\w+:", file)]
-
-
-def cells(path: Path) -> list[dict]:
-    return json.loads(path.read_text(encoding="utf-8"))["cells"]
-
-
 def anchors(path: Path) -> set[str]:
     """What JupyterLab calls the headings of a notebook or a page: their text, with hyphens for spaces."""
-    if path.suffix == ".ipynb":
-        text = "\n\n".join("".join(c["source"]) for c in cells(path) if c["cell_type"] == "markdown")
-    else:
-        text = path.read_text(encoding="utf-8")
+    text = text_of(path, "markdown") if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
     text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)  # a comment in code is no heading
     return {heading.replace(" ", "-") for heading in re.findall(r"^#{1,6} +(.+?) *$", text, re.M)}
 
@@ -64,8 +50,8 @@ def rows(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("file, section", sorted(set(links(TEXT))))
 def test_links_lead_somewhere(file, section):
-    target = (MAP.parent / file).resolve() if file else MAP
-    assert target.is_relative_to(ROOT) and target.is_file(), f"no file {file}"
+    target = (NOTEBOOKS / file).resolve() if file else MAP
+    assert target.is_relative_to(NOTEBOOKS.parent) and target.is_file(), f"no file {file}"
     assert not section or section in anchors(target), f"no heading {section} in {file or MAP.name}"
 
 
@@ -87,10 +73,10 @@ def test_every_row_says_how_the_article_stands_and_where_to_look():
 
 
 def test_figures_stand_in_the_chapters_that_the_row_names():
-    text = {path: printed(path) for path in MAP.parent.glob("*.ipynb")}
+    text = {path: printed(path) for path in NOTEBOOKS.glob("*.ipynb")}
     for article, _, answer, place in rows(TEXT):
         for figure in MEASURED.findall(answer):
-            chapters = [MAP.parent / file for file, _ in links(place) if file.endswith(".ipynb")]
+            chapters = [NOTEBOOKS / file for file, _ in links(place) if file.endswith(".ipynb")]
             form = rf"(?<![\d.]){re.escape(figure)}(?!\d)"
             assert any(re.search(form, text[c]) for c in chapters), f"{article}: {figure} is nowhere there"
 
@@ -101,12 +87,12 @@ def test_boxes_that_the_map_names_exist():
     assert len(named) >= 6
     for article, _, answer, place in named:
         name = re.search(r"\*\*常见错误：(.+?)。?\*\*", answer)[1]
-        chapters = [printed(MAP.parent / file) for file, _ in links(place)]
+        chapters = [printed(NOTEBOOKS / file) for file, _ in links(place)]
         assert any("常见错误" in text and name in text for text in chapters), f"{article}: no box {name}"
 
 
 def test_the_test_can_fail():
-    assert "2-十来行写出自注意力" in anchors(MAP.parent / "04_pretraining.ipynb")
-    assert "no such heading" not in anchors(MAP.parent / "04_pretraining.ipynb")
+    assert "2-十来行写出自注意力" in anchors(NOTEBOOKS / "04_pretraining.ipynb")
+    assert "no such heading" not in anchors(NOTEBOOKS / "04_pretraining.ipynb")
     assert links("[a](b.ipynb#c) [d](e.md) [f](https://g)") == [("b.ipynb", "c"), ("e.md", "")]
     assert rows("| a | 判断 | b | c |\n|---|---|---|---|\n| x \\| y | 错 | b | c |") == [["x \\| y", "错", "b", "c"]]

@@ -1,12 +1,12 @@
 """Exercises: what every chapter's share. The answers themselves are tried in test_exercises_<chapter>.py."""
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.notebook_text import text_of
 from textrec_utils.core.errors import DataError
 from textrec_utils.exercises import check, hint, verdict
 from textrec_utils.exercises.judge import REGISTER, Wrong, exercise, find, require_array, require_number, run
@@ -27,11 +27,6 @@ def doubled():
     del REGISTER["99-1"]
 
 
-def source(path: Path) -> str:
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-
-
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_chapters_exercises_are_judged_and_solved(chapter):
     (path,) = (ROOT / "notebooks").glob(f"{chapter}_*.ipynb")
@@ -40,7 +35,7 @@ def test_a_chapters_exercises_are_judged_and_solved(chapter):
     assert 4 <= len(names) <= 6
     assert all(2 <= len(REGISTER[name].hints) <= 4 for name in names)
     for where in (path, path.parent / "solutions" / path.name):
-        assert re.findall(r'check\("([^"]+)"', source(where)) == sorted(names)
+        assert re.findall(r'check\("([^"]+)"', text_of(where, "code")) == sorted(names)
 
 
 def test_one_line_says_how_it_stands(capsys, doubled, monkeypatch):

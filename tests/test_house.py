@@ -2,13 +2,14 @@
 
 import ast
 import importlib
-import json
 import re
 import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from setuptools import find_packages
+
+from tests.notebook_text import NOTEBOOKS, cells
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "textrec_utils"
@@ -138,20 +139,19 @@ def test_the_hook_before_a_commit_lints_as_the_environment_does():
     assert hook[1] == lock[1]
 
 
-def cells() -> list[tuple[str, dict]]:
+def every_cell() -> list[tuple[str, dict]]:
     """(file name, cell) of every notebook."""
-    notebooks = sorted((ROOT / "notebooks").rglob("*.ipynb"))
-    return [(path.name, cell) for path in notebooks for cell in json.loads(path.read_text("utf-8"))["cells"]]
+    return [(path.name, cell) for path in sorted(NOTEBOOKS.rglob("*.ipynb")) for cell in cells(path)]
 
 
 def test_cells_that_only_phrase_are_folded_in_jupyterlab_too():
-    for name, cell in cells():
+    for name, cell in every_cell():
         hidden = "hide-input" in cell["metadata"].get("tags", [])
         assert hidden == cell["metadata"].get("jupyter", {}).get("source_hidden", False), (name, cell["id"])
 
 
 def test_what_notebooks_import_has_kept_its_address():
-    trees = [(name, ast.parse("".join(cell["source"]))) for name, cell in cells() if cell["cell_type"] == "code"]
+    trees = [(name, ast.parse("".join(cell["source"]))) for name, cell in every_cell() if cell["cell_type"] == "code"]
     wanted = {
         (name, node.module, alias.name)
         for name, tree in trees

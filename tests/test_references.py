@@ -1,17 +1,15 @@
 """Bibliography, glossary and notation: what they name is there, and what the chapters cite is named."""
 
-import json
 import re
 import unicodedata
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-NOTEBOOKS = ROOT / "notebooks"
+from tests.notebook_text import NOTEBOOKS, links, text_of
+
+ROOT = NOTEBOOKS.parent
 PAGES = ["references.md", "glossary.md", "notation.md"]
-LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
 
 @cache
@@ -21,8 +19,7 @@ def read(page: str) -> str:
 
 @cache
 def chapter(name: str, kinds: tuple[str, ...] = ("markdown", "code")) -> str:
-    cells = json.loads(read(name))["cells"]
-    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] in kinds).replace("**", "")
+    return text_of(NOTEBOOKS / name, *kinds).replace("**", "")
 
 
 def rows(page: str, columns: int) -> list[list[str]]:
@@ -78,7 +75,7 @@ def test_every_work_is_on_the_page():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_resolve(page):
-    assert [target for _, target in LINK.findall(read(page)) if not (NOTEBOOKS / target).exists()] == []
+    assert [file for file, _ in links(read(page)) if not (NOTEBOOKS / file).exists()] == []
 
 
 def cited() -> dict[tuple[str, str], str]:
@@ -111,9 +108,9 @@ def test_terms_are_in_their_chapters():
     homeless = [term for term, *_, where in terms if where == "—"]
     told = {term: name for name in names for term in homeless if term in chapter(name, ("markdown",))}
     assert told == {}, "give these terms their chapter"
-    linked = [(term, target) for term, *_, where in terms for _, target in LINK.findall(where)]
+    linked = [(term, file) for term, *_, where in terms for file, _ in links(where)]
     assert len(linked) + len(homeless) == len(terms)
-    assert [(term, target) for term, target in linked if term not in chapter(target)] == []
+    assert [(term, file) for term, file in linked if term not in chapter(file)] == []
 
 
 def test_symbols_are_in_their_chapters():
@@ -122,5 +119,5 @@ def test_symbols_are_in_their_chapters():
 
     for symbols, _, _, where in rows("notation.md", 4):
         written = [bare(symbol) for symbol in re.findall(r"\$([^$]+)\$", symbols)]
-        for _, target in LINK.findall(where):
-            assert any(symbol in bare(chapter(target, ("markdown",))) for symbol in written), (symbols, target)
+        for file, _ in links(where):
+            assert any(symbol in bare(chapter(file, ("markdown",))) for symbol in written), (symbols, file)

@@ -33,8 +33,9 @@ from textrec_utils.report.examples import pick, situations, with_lists
 from textrec_utils.report.figures import group_figure
 from textrec_utils.report.groups import Grouping, groupings, thirds
 from textrec_utils.report.verdict import among_new_items, in_words, joined, versus, where_it_fails, who_wins
-from textrec_utils.report.words import speed_words, tie_words, twin_words
+from textrec_utils.report.words import half_life_words, live_words, speed_words, tie_words, twin_words
 from textrec_utils.splits import Split
+from textrec_utils.tuning import HALF_LIVES
 
 NASTY = ["$\\frac$", "<img src=x onerror=alert(1)>", "**[a](javascript:b)** `c` $x$"]
 
@@ -99,6 +100,19 @@ def test_speed_words_give_a_ratio_only_where_it_says_something(text, other, said
     assert speed_words(Cost(text), Cost(other)) == said
 
 
+def test_half_lives_are_told_together_and_ends_of_the_grid_as_such():
+    told = half_life_words({"a": 1.0, "b": None, "c": 1.0, "d": 5.0})
+    assert told == "1件的有a、c；5件的有d；不减的有b。1件是试过的最短的，更短的没有试"
+    assert half_life_words({"a": 2.0}) == "2件的有a" and "更长的没有试" in half_life_words({"a": max(HALF_LIVES[1:])})
+
+
+def test_what_sets_popularity_of_the_moment_apart_depends_on_the_split():
+    assert "停在训练结束的那一刻" in live_words("recent", "temporal")
+    said = live_words("recent", "leave_last_out")
+    assert "训练里倒有别人后来的喜欢" in said and "停在" not in said
+    assert live_words("recent", "random") == live_words("ease", "temporal") == ""
+
+
 def result(key: str, values, seconds: float = 1.0, metric: str = "ndcg@5") -> Result:
     users = pd.DataFrame({metric: values, "recall@5": values})
     return Result(METHODS[key].label, np.zeros((0, 5), int), users, Cost(seconds), {}, key)
@@ -147,7 +161,7 @@ def test_plain_is_never_random_and_may_be_popularity(quick):
     assert sides.plain.key == "popularity" and sides.behaviour.key in ("itemknn", "ease")
     said = in_words(quick, gather(quick))
     assert re.search(r"后者是最好的协同方法；.*热门.*，后者是最好的非文本方法", said)
-    assert "**谁赢**：测试上最好的是热门（不看内容的方法），测试ndcg@5为0.9000" in said and "合起来" not in said
+    assert "**谁赢**：测试上最好的是热门，属于非个性化方法；测试ndcg@5为0.9000" in said and "合起来" not in said
     assert "分数排第2，最高的是随机（1.0000，看了测试才知道，不作数）" in said
     assert said.splitlines()[1].startswith("- **协议**：留最后一条（leave_last_out），跨用户泄漏：")
 
@@ -171,8 +185,12 @@ def test_joining_both_is_compared_with_the_best_single_method(quick):
         for key in ("two_tower", "two_tower_lexical", "two_tower_both", "tfidf_char", "bert_center", "itemknn"):
             quick.results[key].users[quick.main] = 0.0
         quick.results["popularity"].users[quick.main] = quick.results["random"].users[quick.main] = 0.0
-        quick.results["hybrid"] = result("hybrid", [value] * users)
-        assert word in joined(quick, gather(quick))
+        fused = replace(result("hybrid", [value] * users), parameters={"weights": [0.7, 0.3]})
+        quick.results["hybrid"] = fused
+        said = joined(quick, gather(quick))
+        assert word in said and ("（双塔占70%）" in said) == (value < 0.9)
+    fused.parameters["weights"] = [1.0, 0.0]  # then nothing has been joined
+    assert "（双塔占100%，融合就是双塔合读本身）" in joined(quick, gather(quick))
     assert "融合两边都占" in introduction(quick, sides_of(quick), {})
     quick.serving["hybrid"] = quick.serving["ease"]
     assert "**合起来**" in in_words(quick, gather(quick))
@@ -212,13 +230,14 @@ def test_new_items_are_compared_with_what_reads_the_same_and_with_chance(quick):
     assert all(cold.blind(key) for key in ("popularity", "itemknn", "ease")) and not cold.blind("tfidf_char")
     said = among_new_items(new)
     assert said.startswith("和全部物品混在一起排，验证时最好的文本方法是BERT＋词面（冻结），ndcg@2是")
-    assert "只在新物品之间排，验证时最好的文本方法是BERT 去均值" in said and "后者读的一样，训练过" in said
-    assert "不训练的读法里分数最高的" in said and "随机" in said and "热门" not in said and "EASE" not in said
+    both, alone = said.split("只在新物品之间排，验证时最好的文本方法是BERT 去均值")
+    assert "后者读的一样，训练过" in both and "后者读BERT和词面，训练过" in alone
+    assert "后者是不训练的对手里分数最高的" in said and "随机" in said and "热门" not in said and "EASE" not in said
     assert "**新物品**" in in_words(quick, case)
-    own = replace(cold, validation={}, budget=0)  # a report that stands on new items alone
+    own = replace(cold, budget=0)  # a report that stands on new items alone
     sides = sides_of(own)
     assert sides.behaviour.key == sides.plain.key == "random"
-    assert set(rivalries(own, sides)) <= {"tfidf_char", "random", sides.text.key}
+    assert set(rivalries(own, sides)) == {"tfidf_char", "random"}
     assert "拿随机的次序和它比" in introduction(own, sides, rivalries(own, sides))
     assert "随机" in in_words(own, gather(own))
 
@@ -258,6 +277,7 @@ def test_two_proportions_as_the_textbooks_have_them():
     assert advice.two_proportions(0.12, 0.10) == advice.two_proportions(0.10, 0.12)
     assert advice.two_proportions(0.1, 0.1) == np.inf and advice.paired(0.01, 0.0, 100) == np.inf
     assert advice.paired(0.02, 0.01, 100) == pytest.approx(400)
+    assert [advice._users(n) for n in (9, 1001, 32_337)] == ["不到1,000人", "约1,100人", "约33,000人"]
 
 
 def test_the_cheapest_that_cannot_lose_much_is_shipped(quick):

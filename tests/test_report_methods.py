@@ -87,9 +87,9 @@ def test_a_method_is_added_in_one_place(registry, taste):
     sides = sides_of(report)
     assert sides.text.key == "oracle" and "最好的文本方法是先知" in introduction(report, sides, {})
     legend = [text.get_text() for text in cost_figure(report, sides).get_legend().get_texts()]
-    assert legend == ["不看内容", "协同", "TF-IDF", "先知一族", "人群一族"]
+    assert legend == ["非个性化", "协同", "TF-IDF", "先知一族", "人群一族"]
     said = who_wins(report, gather(report))
-    assert said.startswith("测试上最好的是先知（文本方法），测试ndcg@5为1.0000") and "显著高于" in said
+    assert said.startswith("测试上最好的是先知，属于文本方法；测试ndcg@5为1.0000") and "显著高于" in said
     plt.close("all")
 
 

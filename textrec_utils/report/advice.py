@@ -70,7 +70,11 @@ def learned(*results: Result) -> bool:
 
 
 def _users(n: float) -> str:
-    return f"约{math.ceil(n):,}" if FEW < n < MANY else f"不到{FEW:,}" if n <= FEW else "多得不现实的"
+    """To two figures, upwards: what it is reckoned from is known no better."""
+    if not FEW < n < MANY:
+        return f"不到{FEW:,}人" if n <= FEW else "多得不现实的人数"
+    unit = 10 ** (len(str(int(n))) - 2)
+    return f"约{math.ceil(n / unit) * unit:,}人"
 
 
 def online(report: Report, claims: Claims) -> str:
@@ -84,7 +88,7 @@ def online(report: Report, claims: Claims) -> str:
     told = f"{first.method}对{rivalry.rival.method}，测试里名单命中至少一件的用户占{p:.1%}对{q:.1%}"
     n = two_proportions(p, q)
     if n < MANY:
-        told += f"；线上真差这么多的话，两组各要{_users(n)}人，才有八成把握看出来（两比例公式，Fleiss等2003）"
+        told += f"；线上真差这么多的话，两组各要{_users(n)}，才有八成把握看出来（两比例公式，Fleiss等2003）"
     else:
         told += "，一样多，按它算不出A/B要多少人"
     offline = f"。离线成对地比，{metric}差{abs(test.difference):.4f}，{report.users:,}位测试用户"
@@ -92,12 +96,13 @@ def online(report: Report, claims: Claims) -> str:
         told += f"{offline}已经看得出（校正后{p_equals(rivalry.p)}）"
     else:
         needed = _users(paired(test.visible, test.difference, report.users))
-        told += f"{offline}看不出；只做这一次检验的话，要{needed}位"
+        told += f"{offline}看不出；只做这一次检验的话，要{needed}"
     return f"{told}。离线的差只是线上的猜测，A/B的人数应按业务上值得的最小差别再算一遍"
 
 
 def _on_new_items(report: Report, key: str) -> str:
-    if key == "hybrid":  # a z-score of 0 votes against, where the other half knows nothing
+    if key == "hybrid" and report.results[key].parameters["weights"][1]:
+        # A z-score of 0 votes against, where the other half knows nothing.
         why = "协同的一半给新物品的分都是0，化成标准分就成了反对票（第08章第6节）"
         return f"里，{why}，要给新物品留位置，或另出一份名单"
     return "也能排新物品" if report.serving[key].cold_items else "对新物品一无所知，要另配会读文字的"
@@ -111,11 +116,11 @@ def what_would_change_it(report: Report, claims: Claims) -> list[str]:
     if top.key != taken.key:
         found.append(f"更看重{other}：那里分数最高的是{top.method}（{top.mean(other):.4f}对{taken.mean(other):.4f}）")
     if claims.new:
-        share = report.cold_share
+        cold = f"{report.cold_share:.1%}在训练里没有人喜欢过"
         found.append(
-            f"新物品变多：现在测试里只有{share:.1%}是没有人喜欢过的；{taken.method}" + _on_new_items(report, taken.key)
-            if share <= 0.5
-            else f"新物品变少：现在测试里{share:.1%}是没有人喜欢过的，旧物品多了，行为才派得上用场"
+            f"新物品变多：现在测试里只有{cold}；{taken.method}" + _on_new_items(report, taken.key)
+            if report.cold_share <= 0.5
+            else f"新物品变少：现在测试里{cold}，旧物品多了，协同方法才有得学"
         )
     if learned(first, taken):
         found.append("换一个种子：双塔在这里只训练一次，种子之间的起落见第06章第6节，小于它的差别不要当真")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from textrec_utils.evaluation.results import Result
-from textrec_utils.evaluation.statistics import compare, holm
-from textrec_utils.report.comparisons import Rivalry, Sides, peers, rivalries, sides_of
+from textrec_utils.evaluation.statistics import holm
+from textrec_utils.report.comparisons import Rivalry, Sides, peers, rivalries, sides_of, versus_each
 from textrec_utils.report.groups import Grouping, groupings
-from textrec_utils.report.methods import KINDS, METHODS
+from textrec_utils.report.methods import KINDS
 from textrec_utils.report.run import Report
 
 # Of new items: what reads the same texts without a model (as they come; centred and narrowed, as towers read them),
@@ -76,15 +75,14 @@ def gather(report: Report, cold: Report | None = None) -> Claims:
 def new_items(cold: Report) -> NewItems:
     """The test's new items choose nothing, unless there was too little for a validation."""
 
-    def contest(of: dict[str, Result], validated: dict[str, float]) -> Contest:
-        worth = validated or {key: of[key].mean(cold.main) for key in of}
-        text = max((k for k in of if METHODS[k].kind == "text"), key=lambda k: worth.get(k, -math.inf))
-        values = {key: of[key].users[cold.main] for key in (*NEW_RIVALS, text) if key in of}
-        tests = {key: compare(values[text], values[key], seed=cold.seed) for key in values if key != text}
-        return Contest(of[text], {key: Rivalry(of[key], test, test.p_value) for key, test in tests.items()})
+    def contest(where: Report) -> Contest:
+        text = where.best("text")
+        keys = [key for key in NEW_RIVALS if key in where.results and key != text.key]
+        return Contest(text, versus_each(where, text, keys))
 
-    mixed = {key: plain for key, (plain, _) in cold.mixed.items()}
-    return NewItems(cold, contest(cold.results, cold.validation), contest(mixed, cold.mixed_validation))
+    plain = {key: unplaced for key, (unplaced, _) in cold.mixed.items()}
+    mixed = replace(cold, results=plain, validation=cold.mixed_validation)
+    return NewItems(cold, contest(cold), contest(mixed))
 
 
 def _family(claims: Claims) -> Iterator[tuple[object, float]]:

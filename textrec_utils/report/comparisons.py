@@ -93,12 +93,14 @@ def introduction(report: Report, sides: Sides, against: dict[str, Rivalry]) -> s
         told = f"测试用户不到{FEW_USERS}位，不做检验，也不挑最好的；后面的图和列表以"
         return f"{told}{text}代表文本方法，以{behaviour}代表协同方法。"
     where = "按验证集" if report.validation else "按测试"
-    told = f"{where}，最好的文本方法是{text}，最好的协同方法是{behaviour}，最好的非文本方法是{sides.plain.method}。"
+    told = f"{where}，最好的文本方法是{text}，最好的协同方法是{behaviour}，"
+    same = sides.plain.key == sides.behaviour.key
+    told += "它也是最好的非文本方法。" if same else f"最好的非文本方法是{sides.plain.method}。"
     if sides.behaviour.key == "random":
         told = f"{where}，最好的文本方法是{text}。候选全是新物品，只靠行为的方法给每一件同样的分数，"
         told += "和它们那份人人相同的名单比没有意义，所以拿随机的次序和它比。"
     both = [result.method.partition("（")[0] for key, result in report.results.items() if METHODS[key].kind == "both"]
-    told += f"{'、'.join(both)}两边都占，不在这张表里比。" if both else ""
+    told += f"{'、'.join(both)}两边都占，哪一边都不算。" if both else ""
     second = [r.rival.method for key, r in against.items() if METHODS[key].kind == "text"]
     if sides.text.key in RIVALS and second:
         told += f"\n\n最好的文本方法就是{text}，没法和自己比；表里换成第二好的{second[0]}。"

@@ -35,7 +35,7 @@ from textrec_utils.tuning import GRIDS, Tuned, tune, tune_half_life
 from textrec_utils.word_vectors import ITEM2VEC, document_vectors, item_vectors, train_word2vec
 
 PROFILES = {"quick": "快速", "full": "完整"}
-KINDS = {"non-personal": "不看内容的方法", "behaviour": "协同方法", "text": "文本方法", "both": "文本和行为合起来"}
+KINDS = {"non-personal": "非个性化方法", "behaviour": "协同方法", "text": "文本方法", "both": "合用文本和行为的方法"}
 NEEDS = {"text": "物品没有文字", "time": "数据没有时间", "tuning": "协同方法没有调参"}  # and what is said without
 FUSION_WEIGHT = 0.3  # the encoder tower's share, chosen on validation splits of movielens-zh (chapter 06b, section 3)
 READING = {"pooling": "mean", "max_length": 128}  # of the frozen encoder
@@ -233,12 +233,12 @@ def _untrained(w: Workshop, features: str) -> Recommender:
 
 
 def _added_towers(w: Workshop) -> Recommender:
-    """A tower of meaning and one of spelling, their scores added."""
+    """A tower on the encoder's vectors and one on lexical ones, their scores added."""
     return w.tower().fuse(w.tower("two_tower_lexical"), FUSION_WEIGHT).recommender("two_tower_lexical")
 
 
 def _tower_of_both(w: Workshop, split: Split | None = None, half_life: float | None = None) -> Recommender:
-    """One tower that reads the encoder's vectors and the spelling side by side."""
+    """One tower that reads the encoder's vectors and the lexical ones side by side."""
     return w.tower("two_tower_both", split).recommender("two_tower_both", half_life)
 
 
@@ -299,9 +299,9 @@ _BERT = _TEXT | {"encodes": True}
 _TOWER, _TUNED = _EVERY | _BERT, frozenset({"text", "tuning"})
 
 for _method in (
-    Method("random", "随机", "non-personal", "不看内容", lambda w: Random(w.seed), **_EVERY),
-    Method("popularity", "热门", "non-personal", "不看内容", lambda w: Popularity(), **_EVERY),
-    Method("recent", "此刻热门", "non-personal", "不看内容", lambda w: w.baseline("recent"), grid="recent",
+    Method("random", "随机", "non-personal", "非个性化", lambda w: Random(w.seed), **_EVERY),
+    Method("popularity", "热门", "non-personal", "非个性化", lambda w: Popularity(), **_EVERY),
+    Method("recent", "此刻热门", "non-personal", "非个性化", lambda w: w.baseline("recent"), grid="recent",
            needs=frozenset({"time"}), **_EVERY),
     Method("itemknn", "ItemKNN", "behaviour", "协同", lambda w: w.baseline("itemknn"), grid="itemknn", **_EVERY),
     Method("userknn", "UserKNN", "behaviour", "协同", lambda w: w.baseline("userknn"), grid="userknn"),

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +140,7 @@ class Report:
             share = f"{min(self.k, self.candidates)}/{self.candidates}"
             found.append(f"k占了候选的{share}，乱猜也常能命中，宜把k调小")
         if self.cold_share > 0.5:
-            found.append(f"测试里{self.cold_share:.0%}是冷物品，只靠行为的方法在它们身上无从学起")
+            found.append(f"测试里{self.cold_share:.0%}是冷物品，只学训练里的行为的方法在它们身上无从学起")
         self.cautions += found
         few = f"测试用户只有{self.users}位，不到{FEW_USERS}位，下面不做比较，分数只看个大概"
         return [few] * self.few + found
@@ -260,7 +260,7 @@ class Report:
             [self.results[key].method, self.results[key].mean(self.main), *(r.mean(self.main) for r in both)]
             for key, both in self.mixed.items()
         ]
-        table = pd.DataFrame(rows, columns=["方法", "新物品之间", "混在全目录", "混，留位置"])
+        table = pd.DataFrame(rows, columns=["方法", "新物品之间", "混在全库", "混，留位置"])
         table = table.sort_values("混，留位置", ascending=False, kind="stable", ignore_index=True)
         return table.set_axis(table.index + 1)
 
@@ -286,11 +286,8 @@ class Report:
         """The same, quick, where only new items are recommended. Raises DataError where the data don't allow it."""
         split = open_split(self.split.dataset, "cold_items", min_value=min_value, seed=self.seed)
         k = min(self.k, max(1, int(split.candidates.sum()) // 5))
-        fresh = {
-            name: {}
-            for name in ("tuned", "results", "mixed", "validation", "mixed_validation", "serving", "chosen", "searches")
-        }
-        return replace(self, split=split, profile="quick", k=k, budget=0, cautions=[], **fresh)
+        nothing = {f.name: f.default_factory() for f in fields(self) if f.default_factory is not MISSING}
+        return replace(self, split=split, profile="quick", k=k, budget=0, **nothing)
 
 
 def _held(model: Recommender) -> int:

@@ -15,7 +15,7 @@ from textrec_utils.report.comparisons import Rivalry, Sides
 from textrec_utils.report.groups import Grouping
 from textrec_utils.report.methods import KINDS, METHODS
 from textrec_utils.report.run import Report
-from textrec_utils.report.words import cost_words, live_words, p_equals, speed_words
+from textrec_utils.report.words import cost_words, live_words, p_equals, share_words, speed_words
 
 CLEAR = 3.0  # times as long: of a few timed requests less is noise
 
@@ -25,7 +25,7 @@ def who_wins(report: Report, claims: Claims) -> str:
     first, main = claims.first, report.main
     low, high = first.interval(main)
     told = (
-        f"{'验证集' if report.validation else '测试'}上最好的是{first.method}（{KINDS[METHODS[first.key].kind]}），"
+        f"{'验证集' if report.validation else '测试'}上最好的是{first.method}，属于{KINDS[METHODS[first.key].kind]}；"
         f"测试{main}为{first.mean(main):.4f}，95%区间[{low:.4f}, {high:.4f}]，{_place(report, first.key, main)}"
     )
     for word, some in _by_outcome(claims.peers.values()).items():
@@ -34,7 +34,8 @@ def who_wins(report: Report, claims: Claims) -> str:
         if word == "分不出高下的有":
             told += f"，看得出的最小差别约{max(r.visible for r in some):.4f}"
     other, live = report.metrics[1], live_words(first.key, report.split.protocol)
-    told += f"。{live}" if live else ""
+    if live and advice.chosen(report, claims) is not first:  # else it stands where that is shipped
+        told += f"。{live}"
     return (
         f"{told}。共{len(report.results)}个方法，{report.users:,}位用户，在{report.candidates:,}件候选里全量排序；"
         f"按{other}，它{_place(report, first.key, other)}"
@@ -83,7 +84,7 @@ def text_or_not(report: Report, sides: Sides, against: dict[str, Rivalry]) -> st
             "在movielens-zh上，历史一样重时，读随机向量的塔已有它的大半分数（第06章第6节），让近的重以后没有做这个对照"
         )
         if report.cold_share > 0.5:
-            alone = f"不过测试里{report.cold_share:.0%}是没有人喜欢过的，在它们身上塔只能靠文字"
+            alone = f"不过测试里{report.cold_share:.0%}在训练里没有人喜欢过，在它们身上塔只能靠文字"
         said.append(f"双塔也从行为里学，这一比说的是整座塔，不全是文字的功劳；{alone}")
     return told + "；".join(said)
 
@@ -98,7 +99,10 @@ def joined(report: Report, claims: Claims) -> str | None:
         other = max(some, key=lambda r: report.worth(r.rival.key))
         return f"{first.method}（验证集上的第一名）{versus(other, report.main)}，后者是单个方法里最好的"
     some = [r for key, r in claims.peers.items() if METHODS[key].kind == "both"]
-    return f"单个方法里最好的{first.method}{versus(some[0], report.main)}，后者把文本和行为合起来" if some else None
+    if not some:
+        return None
+    told = f"单个方法里最好的{first.method}{versus(some[0], report.main)}，后者把文本和行为合起来"
+    return told + (f"（{share_words(some[0].rival)}）" if some[0].rival.key == "hybrid" else "")
 
 
 def what_it_costs(report: Report, sides: Sides) -> str:
@@ -146,16 +150,17 @@ def among_new_items(new: NewItems) -> str:
     def one(where: str, of: Contest) -> str:
         untrained = [r for key, r in of.rivals.items() if key not in ("random", "two_tower_both")]
         strongest = max(untrained, key=lambda r: r.rival.mean(main), default=None)
-        said = [f"{versus(strongest, main)}，后者是不训练的读法里分数最高的"] if strongest else []
+        said = [f"{versus(strongest, main)}，后者是不训练的对手里分数最高的"] if strongest else []
         if not learned(of.text) and "two_tower_both" in of.rivals:
-            said.append(f"{versus(of.rivals['two_tower_both'], main)}，后者读的一样，训练过")
+            reads = "读的一样，训练过" if of.text.key == "both" else "读BERT和词面，训练过"
+            said.append(f"{versus(of.rivals['two_tower_both'], main)}，后者{reads}")
         said += [versus(of.rivals["random"], main)] if "random" in of.rivals else []
         return f"{where}，验证时最好的文本方法是{of.text.method}，{main}是{of.text.mean(main):.4f}，{'；'.join(said)}"
 
     placed = new.report.mixed[new.mixed.text.key][1].mean(main)
     return (
         one("和全部物品混在一起排", new.mixed)
-        + f"。给新物品留位置之后是{placed:.4f}。"
+        + f"。给新物品留位置之后，它是{placed:.4f}。"
         + one("只在新物品之间排", new.alone)
         + "。新物品只抽了一批，训练只有一个种子，区间没有算这两样的起落（第06章第6节在movielens-zh上另换过九批）"
     )

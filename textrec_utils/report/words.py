@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,7 @@ from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import TooLittleData
 from textrec_utils.datasets.dataset import TIMED, Dataset
 from textrec_utils.evaluation.results import Result
+from textrec_utils.tuning import HALF_LIVES
 
 ALIKE = 0.9  # a cosine from which two texts are nearly the same
 PAIRED = 5_000  # items up to which all pairs are compared
@@ -23,6 +25,22 @@ def p_words(p: float) -> str:
 def p_equals(p: float) -> str:
     """A p-value within a sentence: p=0.012 or p<0.001."""
     return f"p{'' if p < 0.001 else '='}{p_words(p)}"
+
+
+def half_life_words(chosen: Mapping[str, float | None]) -> str:
+    """Which methods chose which half-life, shortest first, and what of these is an end of what was tried.
+
+    >>> half_life_words({"a": 1.0, "b": None, "c": 1.0})
+    '1件的有a、c；不减的有b。1件是试过的最短的，更短的没有试'
+    """
+    groups: dict[float, list[str]] = {}
+    for name, half_life in chosen.items():
+        groups.setdefault(math.inf if half_life is None else half_life, []).append(name)
+    told = [f"{'不减' if h == math.inf else f'{h:g}件'}的有{'、'.join(groups[h])}" for h in sorted(groups)]
+    tried = [h for h in HALF_LIVES if h is not None]
+    ends = {min(tried): "短", max(tried): "长"}
+    told[-1] += "".join(f"。{h:g}件是试过的最{end}的，更{end}的没有试" for h, end in ends.items() if h in groups)
+    return "；".join(told)
 
 
 def setting_words(setting: Mapping[str, float]) -> str:
@@ -76,11 +94,23 @@ def _alike(texts: list[str]) -> int:
     return found
 
 
+def share_words(hybrid: Result) -> str:
+    """The tower's share in the fusion, which may leave nothing to one of its parts."""
+    share = hybrid.parameters["weights"][0]
+    alone = {0: "，融合就是那个协同方法本身", 1: "，融合就是双塔合读本身"}
+    return f"双塔占{share:.0%}{alone.get(share, '')}"
+
+
 def live_words(report_key: str, protocol: str) -> str:
-    """What to add where the first, or what is shipped, is popularity at the moment of the request; else ""."""
+    """What sets popularity at the moment of the request apart from all other methods; "" for these, and where a split
+    has no times."""
     if report_key != "recent" or protocol not in TIMED:
         return ""
-    return "它看得到请求之前所有人的喜欢，别的方法停在训练结束的那一刻：这一比并不对等，每天重训的比法见第09章"
+    others = "停在训练结束的那一刻" if protocol == "temporal" else "不知道请求是哪一刻，训练里倒有别人后来的喜欢"
+    return (
+        f"它看得到请求之前所有人的喜欢，测试里的也算；别的方法{others}：这一比并不对等，"
+        "别的方法每天重训会怎样，第09章第2节在新闻上量过"
+    )
 
 
 def cost_words(cost: Cost) -> str:
