@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import t
 
-from textrec_utils import shipped
 from textrec_utils.exercises.judge import Wrong, exercise, require, require_array, require_number, run
 from textrec_utils.shipped.ablation import BASELINE
+from textrec_utils.shipped.tables import read
 
 
 @exercise(
@@ -82,7 +82,7 @@ def added_towers(answer):
 
 
 def ablated(question: str):
-    table = shipped.read("ablation")
+    table = read("ablation")
     return table[table["question"] == question]
 
 
