@@ -117,7 +117,7 @@ class LiveCurve:
         for i, (ax, name) in enumerate(zip(axes[0], names)):
             ax.plot(curve[:, 0], curve[:, i + 1], marker=MARKERS[i], markersize=4, color=GREYS[i])
             ax.set_xlabel("步")
-            ax.set_ylabel(name)
+            ax.set_title(name)
         if self._handle is None:
             self._handle = display(figure, display_id=True)
         else:
