@@ -140,7 +140,7 @@ def reversed_order(answer):
     "07-5",
     "全库的前k名，一定在两块各自的前k名里：把两份接起来，再取一次前k名",
     "并列要比**物品编号**，不是比在哪一份里、排第几：`np.lexsort((编号, -得分))`先比最后一个",
-    "补位的−1先丢掉（`index >= 0`），最后不够k个再补−1和−∞",
+    "补上的−1先丢掉（`index >= 0`），最后不够k个再补−1和−∞",
 )
 def merge(answer):
     draw = np.random.default_rng(11)
