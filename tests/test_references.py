@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-PAGES = ["references.md", "glossary.md", "notation.md"]
+PAGES = ["references.md", "glossary.md", "notation.md", "project.md"]
 LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
 
