@@ -55,6 +55,14 @@ def test_links_lead_somewhere(file, section):
     assert not section or section in anchors(target), f"no heading {section} in {file or MAP.name}"
 
 
+def test_the_closing_project_leads_somewhere_and_its_points_make_a_hundred():
+    text = (MAP.parent / "project.md").read_text(encoding="utf-8")
+    for file, section in links(text):
+        assert not section or section in anchors(MAP.parent / file), (file, section)
+    rubric = text[text.index("## 评分表") :]
+    assert sum(int(points) for points in re.findall(r"^\| [^|]+ \| (\d+) \|", rubric, re.M)) == 100
+
+
 def test_every_heading_of_the_article_is_answered():
     body = sections(TEXT)
     titles = [number.split()[0] for number in re.findall(r"^\| (\d\S* [^|]+) \|", body["一页看完"], re.M)]

@@ -264,6 +264,15 @@ def test_the_other_datasets(mirror, name, users, items, interactions):
     assert dataset.interactions["item_id"].isin(dataset.items["item_id"]).all()
 
 
+def test_lastfm_knows_who_is_whose_friend(mirror):
+    music = load_dataset("hetrec-lastfm")
+    assert (len(music.users), len(music.items), len(music.interactions)) == (1_892, 17_632, 92_834)
+    assert not music.has_time and music.interactions["item_id"].isin(music.items["item_id"]).all()
+    friends = {user: set(text.split("|")) - {""} for user, text in zip(music.users["user_id"], music.users["friends"])}
+    assert sum(map(len, friends.values())) == 25_434  # each of the 12,717 links from both of its ends
+    assert all(user in friends[friend] for user, known in friends.items() for friend in known)
+
+
 def test_caixin_tells_of_the_robots_it_removed_and_merges_twins(mirror):
     news = load_dataset("caixin")
     assert "3713、1473" in news.removed[0]

@@ -9,7 +9,7 @@ import pytest
 from tests.notebook_text import NOTEBOOKS, links, text_of
 
 ROOT = NOTEBOOKS.parent
-PAGES = ["references.md", "glossary.md", "notation.md"]
+PAGES = ["references.md", "glossary.md", "notation.md", "project.md"]
 
 
 @cache

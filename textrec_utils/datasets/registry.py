@@ -18,6 +18,7 @@ from textrec_utils.datasets.amazon_reviews import load_amazon_reviews
 from textrec_utils.datasets.caixin import load_caixin
 from textrec_utils.datasets.dataset import Dataset, finish
 from textrec_utils.datasets.kuairec import load_kuairec
+from textrec_utils.datasets.lastfm import load_lastfm
 from textrec_utils.datasets.mind import load_mind
 from textrec_utils.datasets.movielens import load_movielens
 from textrec_utils.datasets.own_folder import load_own_folder
@@ -25,6 +26,7 @@ from textrec_utils.datasets.recbole import load_recbole
 
 DATASETS = {
     "movielens-zh": load_movielens, "caixin": load_caixin, "kuairec": load_kuairec, "amazon-cn": load_amazon_cn,
+    "hetrec-lastfm": load_lastfm,
 }  # fmt: skip
 
 FORMATS = (  # a folder's format is told by the first of these patterns that a file in it fits
