@@ -103,7 +103,9 @@ def test_speed_words_give_a_ratio_only_where_it_says_something(text, other, said
 def test_half_lives_are_told_together_and_ends_of_the_grid_as_such():
     told = half_life_words({"a": 1.0, "b": None, "c": 1.0, "d": 5.0})
     assert told == "1件的有a、c；5件的有d；不减的有b。1件是试过的最短的，更短的没有试"
-    assert half_life_words({"a": 2.0}) == "2件的有a" and "更长的没有试" in half_life_words({"a": max(HALF_LIVES[1:])})
+    assert half_life_words({"a": 2.0}) == "2件的有a" and "再往上只试过不减" in half_life_words(
+        {"a": max(HALF_LIVES[1:])}
+    )
 
 
 def test_what_sets_popularity_of_the_moment_apart_depends_on_the_split():

@@ -38,8 +38,8 @@ def half_life_words(chosen: Mapping[str, float | None]) -> str:
         groups.setdefault(math.inf if half_life is None else half_life, []).append(name)
     told = [f"{'不减' if h == math.inf else f'{h:g}件'}的有{'、'.join(groups[h])}" for h in sorted(groups)]
     tried = [h for h in HALF_LIVES if h is not None]
-    ends = {min(tried): "短", max(tried): "长"}
-    told[-1] += "".join(f"。{h:g}件是试过的最{end}的，更{end}的没有试" for h, end in ends.items() if h in groups)
+    ends = {min(tried): "是试过的最短的，更短的没有试", max(tried): "再往上只试过不减"}
+    told[-1] += "".join(f"。{h:g}件{said}" for h, said in ends.items() if h in groups)
     return "；".join(told)
 
 
