@@ -182,7 +182,7 @@ def test_the_second_metric_has_its_say(quick):
 def test_joining_both_is_compared_with_the_best_single_method(quick):
     users = len(quick.split.test_users)
     quick.results["ease"].users[quick.main] = 0.5
-    words = ((0.9, "比EASE高80%"), (0.1, "比融合（双塔合读＋协同）高，"), (0.5, "和融合（双塔合读＋协同）分不出高下"))
+    words = ((0.9, "比EASE高80%"), (0.1, "比融合（双塔读两样＋协同）高，"), (0.5, "和融合（双塔读两样＋协同）分不出高下"))
     for value, word in words:
         for key in ("two_tower", "two_tower_lexical", "two_tower_both", "tfidf_char", "bert_center", "itemknn"):
             quick.results[key].users[quick.main] = 0.0
@@ -192,7 +192,7 @@ def test_joining_both_is_compared_with_the_best_single_method(quick):
         said = joined(quick, gather(quick))
         assert word in said and ("（双塔占70%）" in said) == (value < 0.9)
     fused.parameters["weights"] = [1.0, 0.0]  # then nothing has been joined
-    assert "（双塔占100%，融合就是双塔合读本身）" in joined(quick, gather(quick))
+    assert "（双塔占100%，融合就是双塔读两样本身）" in joined(quick, gather(quick))
     assert "融合两边都占" in introduction(quick, sides_of(quick), {})
     quick.serving["hybrid"] = quick.serving["ease"]
     assert "**合起来**" in in_words(quick, gather(quick))
@@ -309,7 +309,7 @@ def test_costs_are_told_apart(kept_quick):
     table = cost_table(kept_quick)
     assert len(table) == len(kept_quick.results) and (table["一次请求（毫秒）"] >= 0).all()
     assert table.loc["热门", "调参（秒）"] == "没有调"
-    assert all(float(table.loc[label, "调参（秒）"]) >= 0 for label in ("EASE", "TF-IDF（字）", "双塔合读（微调）"))
+    assert all(float(table.loc[label, "调参（秒）"]) >= 0 for label in ("EASE", "TF-IDF（字）", "双塔读两样（微调）"))
     assert table.loc["EASE", "常驻（MB）"] >= 0
 
 
@@ -332,7 +332,7 @@ def test_few_users_name_no_winner(own_folder):
     told = introduction(report, sides, rivalries(report, sides))
     case = gather(report)
     assert case.first is None and not case.peers and case.new is None and advice.in_words(report, case) == ""
-    assert "以双塔合读（微调）代表文本方法，以EASE代表协同方法" in told
+    assert "以双塔读两样（微调）代表文本方法，以EASE代表协同方法" in told
     said = told + in_words(report, case)
     assert f"- **没有结论**：能评测的用户只有{FEW_USERS - 1}位" in said and "**代价**" in said
     assert not re.search(r"谁赢|文本值不值|最好的文本方法是|分不出高下（|显著领先|显著落后|哪里失败", said)

@@ -322,8 +322,8 @@ for _method in (
     Method("both", "BERT＋词面（冻结）", "text", "冻结的BERT", lambda w: _untrained(w, "both"), **_TOWER),
     Method("two_tower", "双塔（微调）", "text", "双塔", lambda w: w.tower().recommender("two_tower"), **_TOWER),
     Method("two_tower_lexical", "双塔＋词面（微调）", "text", "双塔", _added_towers, **_TOWER),
-    Method("two_tower_both", "双塔合读（微调）", "text", "双塔", _tower_of_both, **_TOWER),
+    Method("two_tower_both", "双塔读两样（微调）", "text", "双塔", _tower_of_both, **_TOWER),
     Method("ease_text", "EASE＋文字", "both", "融合", _ease_with_text, **_TEXT),
-    Method("hybrid", "融合（双塔合读＋协同）", "both", "融合", _hybrid, **_BERT | {"needs": _TUNED}),
+    Method("hybrid", "融合（双塔读两样＋协同）", "both", "融合", _hybrid, **_BERT | {"needs": _TUNED}),
 ):  # fmt: skip
     register(_method)

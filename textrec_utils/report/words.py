@@ -97,7 +97,7 @@ def _alike(texts: list[str]) -> int:
 def share_words(hybrid: Result) -> str:
     """The tower's share in the fusion, which may leave nothing to one of its parts."""
     share = hybrid.parameters["weights"][0]
-    alone = {0: "，融合就是那个协同方法本身", 1: "，融合就是双塔合读本身"}
+    alone = {0: "，融合就是那个协同方法本身", 1: "，融合就是双塔读两样本身"}
     return f"双塔占{share:.0%}{alone.get(share, '')}"
 
 
