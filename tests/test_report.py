@@ -182,7 +182,8 @@ def test_the_second_metric_has_its_say(quick):
 def test_joining_both_is_compared_with_the_best_single_method(quick):
     users = len(quick.split.test_users)
     quick.results["ease"].users[quick.main] = 0.5
-    words = ((0.9, "比EASE高80%"), (0.1, "比融合（双塔读两样＋协同）高，"), (0.5, "和融合（双塔读两样＋协同）分不出高下"))
+    fused = "融合（双塔读两样＋协同）"
+    words = ((0.9, "比EASE高80%"), (0.1, f"比{fused}高，"), (0.5, f"和{fused}分不出高下"))
     for value, word in words:
         for key in ("two_tower", "two_tower_lexical", "two_tower_both", "tfidf_char", "bert_center", "itemknn"):
             quick.results[key].users[quick.main] = 0.0
