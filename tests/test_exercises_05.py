@@ -92,7 +92,7 @@ WRONG = [
     ("05-1", lambda states, mask: states[:, 0]),
     ("05-1", lambda states, mask: states[0, mask.sum(1) - 1]),
     ("05-1", lambda states, mask: sep(states, mask)[0]),
-    ("05-1", sep(torch.zeros(1, 2, 3), torch.ones(1, 2).long())),
+    ("05-1", sep(torch.zeros(1, 2, 4), torch.ones(1, 2).long())),
     ("05-2", mean),
     ("05-2", lambda states, mask: states[:, 1:-1].mean(1)),  # padding is averaged in
     ("05-2", lambda states, mask: mean(states[:, 1:-1], mask[:, 1:-1])),  # [SEP] of the shorter ones, too

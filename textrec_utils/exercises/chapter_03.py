@@ -42,7 +42,7 @@ def number_of_pairs(answer):
     cases = [(n, m) for n in range(9) for m in range(11)] + [(40, 5), (1000, 999), (1000, 3000), (10**9, 5)]
     for n, m in cases:
         q = max(0, min(m, n - 1))
-        what = f"{n}个词、窗口{m}时的对数"
+        what = f"{n}个词、窗口{m}时，训练对的个数"
         found = run(answer, n, m, shown=f"n={n}，m={m}")
         require_number(found, 2 * n * q - q * (q + 1), what, 0)
 

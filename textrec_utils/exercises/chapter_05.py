@@ -10,7 +10,7 @@ from textrec_utils.exercises.judge import exercise, require, require_array, requ
 LENGTHS = {"长短不一的三句": [5, 7, 4], "没有填充": [6, 6], "只有一句": [4], "有一句是空文本": [2, 5]}
 
 
-def states_of(lengths: list[int], dim: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+def states_of(lengths: list[int], dim: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     """(texts, tokens, dim) states, all below zero so that a padded 0 would win a maximum; the mask (texts, tokens)."""
     drawn = np.random.default_rng(len(lengths)).normal(size=(len(lengths), max(lengths), dim))
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
