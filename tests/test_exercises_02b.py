@@ -50,7 +50,7 @@ RIGHT = {
     "02b-1": ndcg,
     "02b-2": holm,
     "02b-3": lambda rank, items, negatives, k: hypergeom.cdf(k - 1, items - 1, rank - 1, negatives),
-    "02b-4": (fair, LEFT),
+    "02b-4": ("乙", fair, LEFT),
     "02b-5": by_time,
 }
 WRONG = [
@@ -65,11 +65,17 @@ WRONG = [
     ("02b-3", lambda rank, items, negatives, k: hypergeom.cdf(k, items - 1, rank - 1, negatives)),
     ("02b-3", lambda rank, items, negatives, k: hypergeom.cdf(k - 1, items, rank, negatives)),
     ("02b-3", lambda rank, items, negatives, k: float(rank <= k)),
-    ("02b-4", (by_order, LEFT)),
-    ("02b-4", (fair, 2 / 3)),  # what the trap shows
-    ("02b-4", (lambda s, t, k: float((s >= s[t]).sum() <= k), LEFT)),  # ties all against it
+    ("02b-4", ("乙", by_order, LEFT)),
+    ("02b-4", ("乙", fair, 2 / 3)),  # what the trap shows
+    ("02b-4", ("乙", lambda s, t, k: float((s >= s[t]).sum() <= k), LEFT)),  # ties all against it
+    ("02b-4", ("乙", lambda s, t, k: 0.5 * (by_order(s, t, k) + ((s >= s[t]).sum() <= k)), LEFT)),  # half a point
+    ("02b-4", ("乙", lambda s, t, k: (k - (s > s[t]).sum()) / (s == s[t]).sum(), LEFT)),  # not kept within 0 and 1
+    ("02b-4", ("甲", fair, LEFT)),
+    ("02b-4", ("丙", fair, LEFT)),
+    ("02b-4", ("丁", fair, LEFT)),
+    ("02b-4", (fair, LEFT)),
     ("02b-4", fair),
-    ("02b-4", (fair, "0.1")),
+    ("02b-4", ("乙", fair, "0.1")),
     ("02b-5", lambda rows, at: by_time(rows, at, late=True)),
     ("02b-5", lambda rows, at: by_time(rows, at, users=False)),
     ("02b-5", lambda rows, at: by_time(rows, at, pairs=False)),

@@ -76,13 +76,15 @@ def _fair(scores, target: int, k: int) -> float:
 
 @exercise(
     "02b-4",
-    "人人同分的时候，稳定排序照数组里的次序排：测试的那一部放在数组的第几个？",
+    "给谁都打0分，这段代码会给出多大的HR@10？",
     "数两个数：分数比它高的有几个，与它同分的（连它自己）有几个",
     "同分的里面，能进前k的位置还剩`k - 更高的`个，随机抽时每个机会相等；结果限制在0与1之间",
 )
 def ties(answer, scores):
-    require(isinstance(answer, tuple | list) and len(answer) == 2, "应当是（函数，剩下的命中率）两项")
-    function, left = answer
+    require(isinstance(answer, tuple | list) and len(answer) == 3, "应当是（哪一处，函数，剩下的命中率）三项")
+    place, function, left = answer
+    require(place in ("甲", "乙", "丙", "丁"), "哪一处，请从甲、乙、丙、丁里选一个")
+    require(place == "乙", "陷阱不在这一处：只改它，别的不动，看HR@10变不变")
     for row, target, k, why in [
         ([0, 0, 0, 0], 0, 1, "人人同分"),
         ([0, 0, 0, 0], 3, 2, "人人同分，测试的在最后"),
@@ -94,7 +96,7 @@ def ties(answer, scores):
         ([7], 0, 1, "只有一个候选"),
     ]:
         row = np.array(row, dtype=float)
-        require_number(run(function, row, target, k, shown=why), _fair(row, target, k), f"命中率（{why}）")
+        require_number(run(function, row, target, k, shown=why), _fair(row, target, k), f"概率（{why}）")
     require_number(left, np.mean([_fair(row, 0, 10) for row in scores]), "剩下的命中率", 1e-4)
 
 
