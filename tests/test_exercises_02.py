@@ -48,7 +48,7 @@ def within_root(X, shrink):
     return similar
 
 
-RIGHT = {"02-1": user_knn, "02-2": shrunk, "02-3": ("共同观众", 9.0), "02-4": ("乙", -0.001)}
+RIGHT = {"02-1": user_knn, "02-2": shrunk, "02-3": ("共同观众", 9.0), "02-4": ("乙", -0.012, 0.01)}
 WRONG = [
     ("02-1", lambda X, user, neighbours: user_knn(X, user, neighbours, own=True)),
     ("02-1", counted),
@@ -60,15 +60,19 @@ WRONG = [
     ("02-2", lambda X, shrink: shrunk(X, shrink, diagonal=1)),
     ("02-2", within_root),
     ("02-2", lambda X, shrink: shrunk(X.T, shrink)),  # users, not items
+    ("02-2", lambda X, shrink: shrunk(X, shrink) * (X.T @ X > 1)),  # one shared viewer thrown away
     ("02-2", "cosine"),
     ("02-3", ("热门", 9.0)),
     ("02-3", ("共同观众", 8.0)),
     ("02-3", "共同观众"),
     ("02-3", ("余弦", 9.0)),
-    ("02-4", ("甲", -0.001)),
-    ("02-4", ("丙", -0.001)),
-    ("02-4", ("乙", 0.03)),  # before tuning
-    ("02-4", ("乙", None)),
+    ("02-4", ("甲", -0.012, 0.01)),
+    ("02-4", ("丙", -0.012, 0.01)),
+    ("02-4", ("乙", 0.036, 0.064)),  # before tuning
+    ("02-4", ("乙", 0.01, -0.012)),  # the ends exchanged
+    ("02-4", ("乙", -0.01, 0.012)),  # the rival less the new method
+    ("02-4", ("乙", None, 0.01)),
+    ("02-4", ("乙", -0.001)),  # the difference alone
     ("02-4", "乙"),
 ]
 
@@ -77,7 +81,7 @@ WRONG = [
 def small(monkeypatch):
     """Figures of the course's data set take seconds; they are tried by the solutions."""
     monkeypatch.setattr(chapter_02, "_in_common", lambda: {"热门": 2.0, "共同观众": 9.0})
-    monkeypatch.setattr(chapter_02, "_after_tuning", lambda: -0.001)
+    monkeypatch.setattr(chapter_02, "_after_tuning", lambda: (-0.012, 0.01))
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -88,6 +92,18 @@ def test_right_answers_pass(name):
 @pytest.mark.parametrize("name, answer", WRONG)
 def test_wrong_answers_are_told(name, answer):
     assert verdict(name, answer)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_film_without_likes_breaks_an_unguarded_division():
+    def unguarded(X, shrink):
+        together = X.T @ X
+        size = np.sqrt(np.diag(together))
+        similar = together / (np.outer(size, size) + shrink)
+        np.fill_diagonal(similar, 0)
+        return similar
+
+    assert verdict("02-2", unguarded)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")

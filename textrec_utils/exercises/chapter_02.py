@@ -9,6 +9,7 @@ from textrec_utils.baselines.ease import EASE
 from textrec_utils.baselines.neighbours import RP3Beta
 from textrec_utils.datasets.registry import load_dataset
 from textrec_utils.evaluation.results import evaluate
+from textrec_utils.evaluation.statistics import compare
 from textrec_utils.exercises.judge import exercise, require, require_array, require_number, run
 from textrec_utils.ranking import top_k
 from textrec_utils.splits import make_split
@@ -101,13 +102,13 @@ def heavy(answer):
 
 
 @cache
-def _after_tuning() -> float:
-    """EASE with a half-life less RP3β that was tuned and given one on validation too: NDCG@10 on the test."""
+def _after_tuning() -> tuple[float, float]:
+    """EASE with a half-life less RP3β that was tuned and given one on validation too: the interval of NDCG@10."""
     split, metric = _split(), "ndcg@10"
     found = tuning.tune_one("rp3beta", split, metric, fading=True)
-    new, old = EASE(half_life=5), RP3Beta(**found.best)
-    reached, beaten = (evaluate(model, split, [metric]).mean(metric) for model in (new, old))
-    return reached - beaten
+    new, old = (evaluate(model, split, [metric]) for model in (EASE(half_life=5), RP3Beta(**found.best)))
+    between = compare(new.users[metric], old.users[metric])
+    return between.low, between.high
 
 
 @exercise(
@@ -117,8 +118,9 @@ def _after_tuning() -> float:
     "选好以后各在测试上评一次，用`evaluation.compare(新, 旧)`：区间含0的那一句站不住",
 )
 def untuned(answer):
-    require(isinstance(answer, tuple | list) and len(answer) == 2, "应当是（哪一句，调过以后的差）两项")
-    claim, difference = answer
+    require(isinstance(answer, tuple | list) and len(answer) == 3, "应当是（哪一句，区间下端，区间上端）三项")
+    claim, low, high = answer
     require(claim in ("甲", "乙", "丙"), "哪一句，请从甲、乙、丙里选一个")
     require(claim == "乙", "给这一句里的对手同样的旋钮，结论仍然成立；或者它根本没有这个旋钮")
-    require_number(difference, _after_tuning(), "调过以后，新方法减对手的差", 5e-4)
+    for end, wanted, found in zip(("下端", "上端"), _after_tuning(), (low, high)):
+        require_number(found, wanted, f"调过以后，新方法减对手的区间的{end}", 1e-3)
