@@ -23,10 +23,13 @@ def squeeze(answer):
         "aaaa  bbb": ("aa  bb", "字母也一样"),
         "啊啊啊9999啊啊啊": ("啊啊9999啊啊", "数字两边的字照样要压"),
         " 好 \n": (" 好 \n", "别的字符一个也不要动"),
+        "Hello，OKKK": ("Hello，OKK", "大小写也不要动"),
         "": ("", "空文本照样返回空文本"),
     }
     for text, (wanted, why) in cases.items():
-        require(run(answer, text, shown=f"文本“{text}”") == wanted, f"“{text}”不对：{why}")
+        found = run(answer, text, shown=f"文本“{text}”")
+        require(isinstance(found, str), f"应当返回文字，这里是{type(found).__name__}（忘了return？）")
+        require(found == wanted, f"“{text}”变成了“{found}”：{why}")
 
 
 @exercise(

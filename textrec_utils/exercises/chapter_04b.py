@@ -78,9 +78,8 @@ def carried_by_the_log(answer):
     before = sum(stages[:-1])  # the last step before the last stage
     exams = log.dropna(subset=["held_out_accuracy"]).set_index("step")["held_out_accuracy"]
     last_stage = exams[exams.index > before]
-    quarter = exams[exams.index <= log["step"].iloc[-1] / 4 + 200].iloc[-1]
     right = set()
-    if quarter > 0.7 * exams.iloc[-1]:
+    if exams.loc[4000] > 0.7 * exams.iloc[-1]:
         right.add("A")
     if last_stage.iloc[-1] >= exams[exams.index <= before].iloc[-1]:
         right.add("C")

@@ -42,7 +42,7 @@ def exercise(name: str, *hints: str) -> Callable:
 
 def find(name: str) -> Exercise:
     """The exercise of that name; its chapter's file is loaded on demand. DataError where there is none."""
-    chapter = name.partition("-")[0]
+    chapter = str(name).partition("-")[0]
     try:
         importlib.import_module(f"textrec_utils.exercises.chapter_{chapter}")
         return REGISTER[name]
@@ -73,7 +73,8 @@ def run(function: Any, *arguments: Any, shown: str = "", **options: Any) -> Any:
 def require_number(answer: Any, wanted: float, what: str, tolerance: float = 1e-6) -> None:
     """Raise `Wrong` unless the answer is one finite number within `tolerance` of the wanted one (booleans are none)."""
     number = isinstance(answer, int | float | np.integer | np.floating) and not isinstance(answer, bool)
-    require(number and np.isfinite(answer), f"{what}应当是一个数，这里是{type(answer).__name__}")
+    require(number, f"{what}应当是一个数，这里是{type(answer).__name__}")
+    require(np.isfinite(answer), f"{what}应当是一个数，这里是{float(answer)}")
     require(abs(float(answer) - wanted) <= tolerance, f"{what}不对")
 
 
