@@ -69,8 +69,9 @@ def test_pair_classifier_runs_and_reranks(taste):
     assert (batch["token_type_ids"].max(1).values == 1).all()  # two segments, not one raw string
 
 
-def test_scores_are_the_plain_models(titled, fitted):
+def test_scores_are_the_plain_models(titled, fitted, monkeypatch):
     """In passes by length and with a last layer for [CLS] alone: what the model says of each pair by itself."""
+    monkeypatch.setenv("TEXTREC_BF16", "0")  # the plain model knows nothing of bfloat16
     model, users, items = fitted.classifier, titled.test_users[:8], np.arange(8)
     model._words["texts"][3], kept = "短", model._words["texts"][3]
     with torch.inference_mode():
