@@ -71,8 +71,8 @@ def test_pair_classifier_runs_and_reranks(taste):
 
 def test_scores_are_the_plain_models(titled, fitted, monkeypatch):
     """In passes by length and with a last layer for [CLS] alone: what the model says of each pair by itself."""
-    monkeypatch.setenv("TEXTREC_BF16", "0")  # the plain model knows nothing of bfloat16
     model, users, items = fitted.classifier, titled.test_users[:8], np.arange(8)
+    monkeypatch.setattr(model, "bf16", False)  # the plain model knows nothing of bfloat16
     model._words["texts"][3], kept = "短", model._words["texts"][3]
     with torch.inference_mode():
         logits = [model.model(**model.tokenize([u], [i])).logits[0] for u, i in zip(users, items)]
