@@ -46,6 +46,12 @@ def no_order(p):
     return np.minimum(1, np.maximum.accumulate(np.sort(p) * np.arange(len(p), 0, -1))) if len(order) else p
 
 
+def seen_by_anyone(rows, at):
+    train, test = by_time(rows, at)
+    known = {item for _, item, _ in train}
+    return train, [row for row in test if row[1] not in known]
+
+
 RIGHT = {
     "02b-1": ndcg,
     "02b-2": holm,
@@ -57,6 +63,7 @@ WRONG = [
     ("02b-1", full_ideal),
     ("02b-1", lambda ranked, truth, k: ndcg(ranked, truth, len(ranked))),  # no cut
     ("02b-1", lambda ranked, truth, k: ndcg(ranked, truth, k) if ranked else None),
+    ("02b-1", lambda ranked, truth, k: ndcg(ranked, truth, min(k, len(ranked))) if ranked else 0.0),  # a short list
     ("02b-1", 0.5),
     ("02b-2", lambda p: np.minimum(1, p * len(p))),  # Bonferroni
     ("02b-2", no_order),
@@ -80,6 +87,7 @@ WRONG = [
     ("02b-5", lambda rows, at: by_time(rows, at, users=False)),
     ("02b-5", lambda rows, at: by_time(rows, at, pairs=False)),
     ("02b-5", last_out),
+    ("02b-5", seen_by_anyone),
     ("02b-5", lambda rows, at: [rows]),
     ("02b-5", lambda rows, at: (1, 2)),
 ]

@@ -19,6 +19,7 @@ def by_hand(answer):
         ("abcde", "e", 3, "命中在k名之后"),
         ("ab", "abcdef", 2, "真值比k多"),
         ("ab", "ab", 10, "名单比k短"),
+        ("ab", "abcd", 10, "名单比k短，真值还有没推出来的"),
         ("abc", "x", 3, "一个也没命中"),
         ("", "a", 3, "名单是空的"),
     ]:
@@ -108,6 +109,7 @@ def ties(answer, scores):
 )
 def by_time(answer):
     rows = [(0, "a", 1), (0, "b", 5), (1, "a", 6), (1, "b", 7), (2, "c", 2), (2, "c", 8), (2, "d", 5), (3, "e", 4)]
+    rows += [(0, "c", 9)]  # somebody else's film of the training part: new to this user
     for at, why in ((5, "正好在切线上"), (0, "全部在切线之后"), (99, "全部在切线之前"), (6, "切在中间")):
         for given in (rows, rows[::-1], []):
             train = {row for row in given if row[2] < at}

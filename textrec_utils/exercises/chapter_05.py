@@ -86,8 +86,8 @@ def remove_top(answer):
     "`next(n for n in range(16, 513, 16) if (lengths <= n).mean() >= 0.95)`",
 )
 def long_enough(answer, *, lengths, share=0.95):
-    whole = isinstance(answer, int | np.integer) and not isinstance(answer, bool)
-    require(whole and answer > 0 and answer % 16 == 0, "应当是16的倍数（正整数）")
+    number = isinstance(answer, int | float | np.integer | np.floating) and not isinstance(answer, bool)
+    require(number and answer > 0 and answer % 16 == 0, "应当是16的倍数（正整数）")
     lengths = np.asarray(lengths)
     require((lengths <= answer).mean() >= share, "这个长度，还有太多文本被截断")
     require((lengths <= answer - 16).mean() < share, "还可以更短")
