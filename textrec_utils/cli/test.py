@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import click
 
@@ -22,15 +23,22 @@ def command(fast: bool, only_data: bool) -> None:
     side_by_side = [sys.executable, "-m", "pytest", "-n", str(min(4, cores()))]
     marked = ["-m", "needs_data"] if only_data else []
     tests = [*side_by_side, "--dist", "worksteal", *marked]
-    codes = [subprocess.call(tests, cwd=project_root(), env=quiet)]
+    commands = [tests]
     if not fast:
         nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1200", "-p", "no:cacheprovider"]
         # A file is one piece of work. The longest first: no core shall wait for one that came last.
         files = sorted(notebooks_dir().rglob("*.ipynb"), key=usual_seconds, reverse=True)
         files = [path for path in files if ".ipynb_checkpoints" not in path.parts]
         files = [str(path) for path in files if Chapter(path).datasets or not only_data]
-        command = [*side_by_side, *nbval, "--dist", "loadfile", "--no-loadscope-reorder", *files]
-        codes += [subprocess.call(command, cwd=project_root(), env=quiet)] if files else []
+        commands += [[*side_by_side, *nbval, "--dist", "loadfile", "--no-loadscope-reorder", *files]] if files else []
+    # A notebook of other data takes as long as all tests of such data: beside one another, told one after the other.
+    told = subprocess.PIPE if only_data else None
+    start = partial(subprocess.Popen, cwd=project_root(), env=quiet, stdout=told, stderr=subprocess.STDOUT)
+    codes, waiting = [], [start(command) for command in commands] if only_data else map(start, commands)
+    for run in waiting:
+        output, _ = run.communicate()
+        click.echo(output or b"", nl=False)
+        codes.append(run.returncode)
     if any(codes):
         raise CourseError("有测试没有通过，见上面的输出。")
     click.echo("测试全部通过。下一步：textrec report 生成报告，或 textrec lab 打开课程。")
