@@ -7,7 +7,6 @@ for the fixture `mirror` (`textrec test --data` runs nothing else).
 """
 
 from collections import Counter
-from functools import cache
 
 import pytest
 
@@ -32,21 +31,10 @@ def pytest_collection_modifyitems(items):
             item.add_marker("needs_data")
 
 
-@cache
-def _why_not(name: str) -> str:
-    """Why a data set can't be had; "" where it can."""
-    from textrec_utils.core.errors import DataError
-    from textrec_utils.datasets import load_dataset
-
-    try:
-        load_dataset(name)
-        return ""
-    except DataError as error:
-        return str(error)
-
-
 def pytest_runtest_setup(item):
-    reasons = [reason for name in _datasets(item) if (reason := _why_not(name))]
+    from textrec_utils.course.chapters import why_not
+
+    reasons = [reason for name in _datasets(item) if (reason := why_not(name))]
     if reasons:
         item.options["check"] = False
         item.user_properties.append(("not compared", (item.nodeid.split("::")[0], " ".join(reasons))))

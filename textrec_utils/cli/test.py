@@ -9,7 +9,7 @@ import click
 
 from textrec_utils.core.machine import cores
 from textrec_utils.core.paths import notebooks_dir, project_root
-from textrec_utils.course.chapters import Chapter, CourseError, usual_seconds
+from textrec_utils.course.chapters import Chapter, CourseError, usual_seconds, why_not
 
 
 @click.command("test", short_help="运行全部测试，检查每个笔记本的输出。")
@@ -29,7 +29,13 @@ def command(fast: bool, only_data: bool) -> None:
         # A file is one piece of work. The longest first: no core shall wait for one that came last.
         files = sorted(notebooks_dir().rglob("*.ipynb"), key=usual_seconds, reverse=True)
         files = [path for path in files if ".ipynb_checkpoints" not in path.parts]
-        files = [str(path) for path in files if Chapter(path).datasets or not only_data]
+        files = [path for path in files if Chapter(path).datasets or not only_data]
+        # Without its data a long notebook would run for nothing: there would be nothing to compare.
+        lacking = {path: " ".join(filter(None, map(why_not, Chapter(path).datasets))) for path in files}
+        for path, reason in lacking.items():
+            if reason:
+                click.echo(f"{path.name}：不检查，因为缺数据。{reason}")
+        files = [str(path) for path in files if not lacking[path]]
         commands += [[*side_by_side, *nbval, "--dist", "loadfile", "--no-loadscope-reorder", *files]] if files else []
     # A notebook of other data takes as long as all tests of such data: beside one another, told one after the other.
     told = subprocess.PIPE if only_data else None

@@ -145,6 +145,18 @@ def chapters() -> list[Chapter]:
     return [Chapter(p) for p in sorted(notebooks_dir().glob("[0-9][0-9]*_*.ipynb"))]
 
 
+@cache
+def why_not(dataset: str) -> str:
+    """Why a data set can't be had; "" where it can."""
+    from textrec_utils.datasets import load_dataset
+
+    try:
+        load_dataset(dataset)
+        return ""
+    except DataError as error:
+        return str(error)
+
+
 def usual_seconds(notebook: Path) -> float:
     """About how long a notebook takes; of an unknown one a minute."""
     folder = f"{notebook.parent.name}/" if notebook.parent.name == "solutions" else ""
