@@ -1,6 +1,7 @@
 """The command line: refusals in one sentence, exit statuses, nothing half written."""
 
 import errno
+import importlib
 import os
 import re
 import shutil
@@ -325,13 +326,25 @@ def test_what_needs_data_is_marked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words, marked, books",
-    [([], False, ["09_b", "06_c", "00_a"]), (["--data"], True, ["09_b"]), (["--fast"], False, [])],
-)
-def test_which_tests_are_run(small_course, monkeypatch, words, marked, books):
-    """And the longest notebook first, each whole on one core."""
+    "words, why, marked, books",
+    [([], "", False, ["09_b", "06_c", "00_a"]), ([], "没有网络", False, ["06_c", "00_a"]),
+     (["--data"], "", True, ["09_b"]), (["--fast"], "", False, [])],
+)  # fmt: skip
+def test_which_tests_are_run(small_course, monkeypatch, words, why, marked, books):
+    """And the longest notebook first, each whole on one core; one whose data can't be had is named, with the reason."""
     calls = []
-    monkeypatch.setattr(subprocess, "call", lambda command, **_: calls.append(command) or 0)
+
+    class Done:
+        returncode = 0
+
+        def __init__(self, command, **_):
+            calls.append(command)
+
+        def communicate(self):
+            return b"" if "--data" in words else None, None
+
+    monkeypatch.setattr(subprocess, "Popen", Done)
+    monkeypatch.setattr(importlib.import_module("textrec_utils.cli.test"), "why_not", lambda name: why)
     for name, seconds in (("09", 3000), ("06", 2000), ("00", 1000)):
         monkeypatch.setitem(SECONDS, name, seconds)
     shutil.rmtree(small_course / "notebooks")
@@ -339,7 +352,8 @@ def test_which_tests_are_run(small_course, monkeypatch, words, marked, books):
         (small_course / "notebooks").mkdir(exist_ok=True)
         page = new_notebook(metadata={"textrec": {"datasets": datasets}})
         nbformat.write(page, small_course / "notebooks" / f"{name}.ipynb")
-    assert run("test", *words).exit_code == 0
+    done = run("test", *words)
+    assert done.exit_code == 0 and ("09_b.ipynb：不检查，因为缺数据。没有网络" in done.output) == bool(why)
     assert ("needs_data" in calls[0]) == marked
     assert [Path(word).stem for call in calls for word in call if word.endswith(".ipynb")] == books
     assert not books or {"loadfile", "--no-loadscope-reorder"} <= set(calls[1])
