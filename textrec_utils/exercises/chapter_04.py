@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from textrec_utils.encoder_quality import masked_characters, masked_language_model, read_eval_sets
-from textrec_utils.exercises.judge import exercise, require, require_array, require_number, run
+from textrec_utils.exercises.judge import exercise, require, require_array, require_number, run, run_in_place
 
 
 def tensor_of(answer, shape: tuple[int, ...], what: str) -> torch.Tensor:
@@ -109,16 +109,10 @@ def one_step(answer):
         wanted.backward()
         torch.nn.utils.clip_grad_norm_(nets[1].parameters(), 1.0)
         ours.step()
-        found = step_of(answer, nets[0], inputs, labels, theirs, case)
+        found = run_in_place(answer, nets[0], inputs.clone(), labels.clone(), theirs, shown=case)
         require_number(found, wanted.item(), f"返回的损失（{case}）", 1e-4)
         right = torch.allclose(nets[0].table, nets[1].table, atol=1e-5)
         require(right, f"走完以后权重不对（{case}）")
-
-
-def step_of(answer, net, inputs, labels, optimizer, case: str):
-    """Run the learner's step on this very net: a copy would leave its optimizer behind."""
-    act = (lambda: answer(net, inputs.clone(), labels.clone(), optimizer)) if callable(answer) else answer
-    return run(act, shown=case)
 
 
 @exercise(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from textrec_utils.exercises.judge import exercise, require, require_array, require_number, run
+from textrec_utils.exercises.judge import exercise, require, require_array, require_number, run, run_in_place
 
 
 @exercise(
@@ -46,7 +46,7 @@ def averaged_weights(answer):
 
     for share in (0.0, 0.3, 1.0):
         old, new = state(0.0), state(8.0)
-        found = in_place(answer, old, new, share)
+        found = run_in_place(answer, old, new, share)
         require(isinstance(found, dict) and set(found) == set(old), "应当返回条目相同的字典")
         for name, value in state(0.0).items():
             require(isinstance(found[name], torch.Tensor), f"{name}应当是张量")
@@ -58,11 +58,6 @@ def averaged_weights(answer):
             require(found[name].dtype == value.dtype, f"{name}的类型变了：应当是{value.dtype}")
             untouched = torch.equal(old[name], value) and torch.equal(new[name], state(8.0)[name])
             require(untouched, f"原来的{name}被改动了")
-
-
-def in_place(answer, *arguments):
-    """Run on these very objects, so that what is changed in them shows."""
-    return run((lambda: answer(*arguments)) if callable(answer) else answer)
 
 
 @exercise(
