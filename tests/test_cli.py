@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
@@ -334,16 +335,11 @@ def test_which_tests_are_run(small_course, monkeypatch, words, why, marked, book
     """And the longest notebook first, each whole on one core; one whose data can't be had is named, with the reason."""
     calls = []
 
-    class Done:
-        returncode = 0
+    def started(command, **_):
+        calls.append(command)
+        return SimpleNamespace(returncode=0)
 
-        def __init__(self, command, **_):
-            calls.append(command)
-
-        def communicate(self):
-            return b"" if "--data" in words else None, None
-
-    monkeypatch.setattr(subprocess, "Popen", Done)
+    monkeypatch.setattr(subprocess, "run", started)
     monkeypatch.setattr(importlib.import_module("textrec_utils.cli.test"), "why_not", lambda name: why)
     for name, seconds in (("09", 3000), ("06", 2000), ("00", 1000)):
         monkeypatch.setitem(SECONDS, name, seconds)

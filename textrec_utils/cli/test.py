@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from functools import partial
 
 import click
 
@@ -37,14 +36,7 @@ def command(fast: bool, only_data: bool) -> None:
                 click.echo(f"{path.name}：不检查，因为缺数据。{reason}")
         files = [str(path) for path in files if not lacking[path]]
         commands += [[*side_by_side, *nbval, "--dist", "loadfile", "--no-loadscope-reorder", *files]] if files else []
-    # A notebook of other data takes as long as all tests of such data: beside one another, told one after the other.
-    told = subprocess.PIPE if only_data else None
-    start = partial(subprocess.Popen, cwd=project_root(), env=quiet, stdout=told, stderr=subprocess.STDOUT)
-    codes, waiting = [], [start(command) for command in commands] if only_data else map(start, commands)
-    for run in waiting:
-        output, _ = run.communicate()
-        click.echo(output or b"", nl=False)
-        codes.append(run.returncode)
+    codes = [subprocess.run(command, cwd=project_root(), env=quiet).returncode for command in commands]
     if any(codes):
         raise CourseError("有测试没有通过，见上面的输出。")
     click.echo("测试全部通过。下一步：textrec report 生成报告，或 textrec lab 打开课程。")
