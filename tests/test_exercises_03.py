@@ -62,11 +62,16 @@ def both(text, behaviour, alpha):
     return np.hstack([np.sqrt(1 - alpha) * text, np.sqrt(alpha) * behaviour])
 
 
+COUNTS = [30] * 20 + [11] * 60 + [10] * 70 + [4] * 50 + [3] * 300  # of the 500 words below, most frequent first
+
+
 def drawn(seed):
     vectors = KeyedVectors(8)
     words = [f"词{i}" for i in range(500)]
     noise = np.linspace(0.1, 2, 500)[:, None] * np.random.default_rng(seed).normal(size=(500, 8))
     vectors.add_vectors(words, (np.random.default_rng(9).normal(size=(500, 8)) + noise).astype(np.float32))
+    for i, word in enumerate(words):
+        vectors.set_vecattr(word, "count", COUNTS[i])
     return vectors
 
 
@@ -78,7 +83,11 @@ def shared(words, n=10):
     return float(np.mean([len(a & b) for a, b in zip(*near)]))
 
 
-FREQUENT, RARE = (shared(TABLES["first"].index_to_key[part]) for part in (slice(200), slice(-200, None)))
+def counted(belongs):
+    return [word for word, count in zip(TABLES["first"].index_to_key, COUNTS) if belongs(count)]
+
+
+FREQUENT, RARE = shared(counted(lambda count: count > 10)), shared(counted(lambda count: count == 3))
 GIVEN = {"03-6": TABLES}
 RIGHT = {
     "03-1": lambda wv, word: wv[word] if word in wv else np.zeros(wv.vector_size),
@@ -134,7 +143,10 @@ WRONG = [
     ("03-5", lambda text, behaviour, alpha: None),
     ("03-6", [RARE, FREQUENT]),
     ("03-6", [FREQUENT / 10, RARE / 10]),  # shares
-    ("03-6", [shared(TABLES["first"].index_to_key[:200], 5), RARE]),
+    ("03-6", [shared(counted(lambda count: count > 10), 5), RARE]),  # five neighbours
+    ("03-6", [shared(counted(lambda count: count >= 10)), RARE]),
+    ("03-6", [FREQUENT, shared(counted(lambda count: count <= 4))]),
+    ("03-6", [FREQUENT, shared(TABLES["first"].index_to_key[-200:])]),  # the end of the list: some of the 300
     ("03-6", [FREQUENT]),
     ("03-6", FREQUENT),
     ("03-6", ["多", "少"]),

@@ -117,15 +117,18 @@ def both_signals(answer):
 
 @exercise(
     "03-6",
-    "`wv.most_similar(word, topn=10)`给出10个邻居；`index_to_key`按次数从多到少排，头200个和末200个都从它取",
-    "对一个词，数`first`的10个邻居里有几个也在`second`的10个里；再对200个词取平均",
-    "`len({w for w, _ in first.most_similar(word, topn=10)} & {w for w, _ in second.most_similar(word, topn=10)})`",
+    "`wv.most_similar(word, topn=10)`给出10个邻居；第3节的`part`记着每个词的次数，按次数挑出两组词",
+    "对一个词，数`gensim_0`的10个邻居里有几个也在`gensim_1`的10个里；再对一组词取平均",
+    "`near = [{w for w, _ in wv.most_similar(word, topn=10)} for wv in (gensim_0, gensim_1)]`，"
+    "一个词的答案是`len(near[0] & near[1])`；两组词是`[w for w in slice_words if part[w] > 10]`和`part[w] == 3`的",
 )
-def shaky_neighbours(answer, *, first, second, words=200, n=10):
-    require(np.ndim(answer) == 1 and len(answer) == 2, "应当是两个数：头200个词的平均，末200个词的平均")
-    wanted = []
-    for some in (first.index_to_key[:words], first.index_to_key[-words:]):
+def shaky_neighbours(answer, *, first, second, often=10, seldom=3, n=10):
+    groups = {
+        f"出现超过{often}次的词": lambda count: count > often,
+        f"只出现{seldom}次的词": lambda count: count == seldom,
+    }
+    require(np.ndim(answer) == 1 and len(answer) == 2, f"应当是两个数：{'，'.join(f'{name}的平均' for name in groups)}")
+    for found, (name, belongs) in zip(answer, groups.items()):
+        some = [word for word in first.index_to_key if belongs(first.get_vecattr(word, "count"))]
         near = [[{w for w, _ in wv.most_similar(word, topn=n)} for word in some] for wv in (first, second)]
-        wanted.append(np.mean([len(a & b) for a, b in zip(*near)]))
-    for found, right, what in zip(answer, wanted, ("头200个词的平均", "末200个词的平均")):
-        require_number(found, right, what, 0.006)
+        require_number(found, np.mean([len(a & b) for a, b in zip(*near)]), f"{name}的平均", 0.006)
