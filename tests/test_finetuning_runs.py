@@ -1,5 +1,6 @@
 """Runs that repeat, stop early, are kept under a key that holds all they depend on, and go on after a kill."""
 
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import DataError, TooLittleData
 from textrec_utils.core.processes import Terminated, side_by_side
 from textrec_utils.core.store import Cached, make_key
+from textrec_utils.datasets import load_dataset
 from textrec_utils.encoder import Encoder
 from textrec_utils.evaluation import evaluate
 from textrec_utils.finetuning import (
@@ -283,7 +285,7 @@ def test_early_stopping_returns_the_best_point(taste):
 
 
 RUN = """
-import os, signal, sys
+import json, os, signal, sys
 from textrec_utils import finetuning
 from textrec_utils.finetuning.trainer import Run
 from textrec_utils.datasets import load_dataset
@@ -298,33 +300,35 @@ def save_then_die(self):
 
 Run.save = save_then_die
 split = make_split(load_dataset(sys.argv[2]), "leave_last_out", min_value=3)
-config = finetuning.TwoTowerConfig(
-    rung="last_layer", loss="in_batch", hard_negatives=2, steps=8, encoder_steps=6, pairs=16, items=40, hidden=32,
-    dim=16, max_length=16,
-)
-tower = finetuning.train_two_tower(split, config, checkpoint_seconds=0, progress=False)
-print(tower.item_vectors.tobytes().hex()[:4000], tower.curve.tobytes().hex())
+config = finetuning.TwoTowerConfig.from_dict(json.loads(sys.argv[3]))
+finetuning.train_two_tower(split, config, checkpoint_seconds=0, progress=False)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of Unix")
-def test_a_killed_run_goes_on_to_the_same_numbers(own_folder, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_numbers(own_folder, tmp_path, monkeypatch):
     """kill -9 while the head learns, again while the encoder learns, then to the end: bitwise the undisturbed run."""
-
-    def run(cache, killed_at):
-        done = subprocess.run(
-            [sys.executable, "-c", RUN, str(killed_at), str(own_folder)], capture_output=True, text=True,
-            env=os.environ | {"TEXTREC_CACHE": str(tmp_path / cache), "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        return done.returncode, done.stdout, done.stderr
-
-    undisturbed = run("a", 0)
-    assert undisturbed[0] == 0, undisturbed[2]
-    for step in (5, 11):
-        assert run("b", step)[0] == -signal.SIGKILL
-        assert len(list((tmp_path / "b" / "two_tower").glob("*.checkpoint"))) == 1
-    assert run("b", 0)[:2] == undisturbed[:2]
-    assert not list((tmp_path / "b" / "two_tower").glob("*.checkpoint"))  # a finished run needs none
+    config = TwoTowerConfig(
+        rung="last_layer", loss="in_batch", hard_negatives=2, steps=8, encoder_steps=6, pairs=16, items=40, hidden=32,
+        dim=16, max_length=16,
+    )  # fmt: skip
+    split = make_split(load_dataset(own_folder), "leave_last_out", min_value=3)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums in another order would be other bits
+    try:
+        undisturbed = train_two_tower(split, config, progress=False, cache=False)
+        monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path / "cache"))
+        for step in (5, 11):
+            call = [sys.executable, "-c", RUN, str(step), str(own_folder), json.dumps(config.to_dict())]
+            done = subprocess.run(call, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+            assert done.returncode == -signal.SIGKILL, done.stderr
+            assert len(list((tmp_path / "cache" / "two_tower").glob("*.checkpoint"))) == 1
+        tower = train_two_tower(split, config, progress=False)
+    finally:
+        torch.set_num_threads(threads)
+    assert tower.item_vectors.tobytes() == undisturbed.item_vectors.tobytes()
+    assert tower.curve.tobytes() == undisturbed.curve.tobytes()
+    assert not list((tmp_path / "cache" / "two_tower").glob("*.checkpoint"))  # a finished run needs none
 
 
 class PowerCut(Exception):
@@ -407,23 +411,19 @@ def test_a_full_disk_costs_the_checkpoint_not_the_run(taste, tmp_path, capsys):
 
 
 PROCESSES = """
-import sys
+import json, sys
 import numpy as np
 import torch
 from textrec_utils.datasets import load_dataset
 from textrec_utils.finetuning import TwoTowerConfig, processes, train_two_tower
 from textrec_utils.splits import make_split
 
-torch.set_num_threads(1)
 split = make_split(load_dataset(sys.argv[1]), "leave_last_out", min_value=3)
 with processes():
     for loss in ("full", "in_batch"):
-        config = TwoTowerConfig(
-            rung="whole", steps=10, encoder_steps=10, users=8, items=12, hidden=32, dim=16, max_length=16,
-            precision="float32", loss=loss, pairs=12,
-        )
+        config = TwoTowerConfig.from_dict(json.loads(sys.argv[3]) | {"loss": loss})
         tower = train_two_tower(split, config, progress=False, cache=False)
-        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else "alone"
+        rank = torch.distributed.get_rank()
         np.savez(f"{sys.argv[2]}/{loss}.{rank}.npz", curve=tower.curve, vectors=tower.item_vectors)
 """
 
@@ -431,18 +431,23 @@ with processes():
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun's rendezvous and gloo are tried on Unix")
 def test_two_processes_train_as_one(own_folder, tmp_path):
     """torchrun with two processes: the same loss curve and vectors as one process that encodes all the items itself."""
+    config = TwoTowerConfig(
+        rung="whole", steps=10, encoder_steps=10, users=8, items=12, hidden=32, dim=16, max_length=16,
+        precision="float32", pairs=12,
+    )  # fmt: skip
     script = tmp_path / "train.py"
     script.write_text(PROCESSES)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for how in ([], launch):  # imports are most of the time, so both losses are tried in each
-        call = [sys.executable, *how, str(script), str(own_folder), str(tmp_path)]
-        done = subprocess.run(call, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
-    for loss in ("full", "in_batch"):
-        alone, first, second = (np.load(tmp_path / f"{loss}.{rank}.npz") for rank in ("alone", 0, 1))
-        assert first["curve"] == pytest.approx(alone["curve"], abs=1e-4)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    call = [*launch, str(script), str(own_folder), str(tmp_path), json.dumps(config.to_dict())]
+    done = subprocess.run(call, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    split = make_split(load_dataset(own_folder), "leave_last_out", min_value=3)
+    for loss in ("full", "in_batch"):  # imports are most of the time, so both losses are tried in each process
+        alone = train_two_tower(split, replace(config, loss=loss), progress=False, cache=False)
+        first, second = (np.load(tmp_path / f"{loss}.{rank}.npz") for rank in (0, 1))
+        assert first["curve"] == pytest.approx(alone.curve, abs=1e-4)
         assert (first["vectors"] == second["vectors"]).all()
-        assert first["vectors"] == pytest.approx(alone["vectors"], abs=1e-3)
+        assert first["vectors"] == pytest.approx(alone.item_vectors, abs=1e-3)
 
 
 def test_curves_are_watched_and_logged(taste, tmp_path):
