@@ -240,6 +240,27 @@ def test_full_disk_is_one_sentence_and_keeps_the_old_page(small_course, monkeypa
     assert page.read_bytes() == before
 
 
+@pytest.mark.parametrize("command", ["data", "report"])
+def test_a_cache_that_takes_nothing_is_one_sentence(monkeypatch, small_course, mirror, command):
+    (small_course / "file").write_text("")
+    words = {"data": ["data", "caixin"], "report": ["report", "-p", "dataset", "caixin"]}[command]
+    nowhere = [Path("/proc/nothing")] if sys.platform == "linux" else []
+    for folder in (small_course / "file" / "deeper", *nowhere):
+        monkeypatch.setenv("TEXTREC_CACHE", str(folder))
+        result = run(*words)
+        assert result.exit_code == 2 and "换一个 TEXTREC_CACHE 后再运行" in result.output, result.output
+        assert result.output.count("\n") == 1 and result.output.startswith("错误：写不进磁盘（")
+
+
+@pytest.mark.kernels
+def test_a_disk_that_fills_within_a_cell_is_told_as_such(small_course):
+    cell = "raise OSError(28, 'No space left on device', 'x')"
+    notebook(small_course / "notebooks" / "00_first.ipynb", cell)
+    result = run("run", "0")
+    assert result.exit_code == 2 and "第 3 格（In [2]）写不进磁盘（No space left on device: 'x'）" in result.output
+    assert "用 TEXTREC_CACHE 换一个文件夹" in result.output
+
+
 def test_full_disk_names_what_the_command_writes_to(monkeypatch):
     monkeypatch.setattr("textrec_utils.pretraining.Pretraining", full)
     result = run("pretrain", "--corpora", "c", "--out", "o")

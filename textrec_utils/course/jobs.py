@@ -190,7 +190,7 @@ def _end(running: dict[Future, _Job]) -> None:
                 with suppress(psutil.Error):  # it has just ended by itself
                     if not any("ipykernel" in word for word in kernel.cmdline()):
                         continue
-                    starting = kernel.environ().get(STEP_FILE) in not_begun
+                    starting = _told(kernel, STEP_FILE) in not_begun
                     if kernel.pid not in asked and not starting and sys.platform != "win32":
                         kernel.send_signal(signal.SIGINT)
                     elif starting or again.asked or time.perf_counter() - asked.get(kernel.pid, 0) > PATIENCE:
@@ -198,6 +198,13 @@ def _end(running: dict[Future, _Job]) -> None:
                             process.kill()
                     asked.setdefault(kernel.pid, time.perf_counter())
             wait(running, timeout=0.2)
+
+
+def _told(process: psutil.Process, variable: str) -> str:
+    """What a process was started with; "" where the system doesn't let one look."""
+    with suppress(psutil.Error, OSError):
+        return process.environ().get(variable, "")
+    return ""
 
 
 @contextmanager

@@ -157,6 +157,9 @@ def _tell(failure: Exception, chapter: Chapter, extra_cell: bool, slug: str, at:
     write_atomic(log_path(slug), f"{failure.source}\n\n{text}\n".encode())
     extra = _added(failure.cell_index, chapter, extra_cell)
     cell = f"第 {failure.cell_index + 1 - extra} 格（In [{failure.exec_count - extra}]）"
+    number = re.match(r"\[Errno (\d+)\] (.*)", str(failure.evalue))
+    if number and int(number[1]) in CANNOT_WRITE:
+        return f"{cell}写不进磁盘（{number[2]}）；请腾出空间、改好权限，或用 TEXTREC_CACHE 换一个文件夹，再运行"
     return f"{cell}出错：{failure.ename}: {' '.join(str(failure.evalue).split())}"
 
 
