@@ -135,7 +135,8 @@ def test_links_lead_somewhere_whatever_has_been_run(small_course):
             assert (report / unquote(href.partition("#")[0])).exists(), (page, href)
     waiting = (report / "01_next.html").read_text(encoding="utf-8")
     assert "还没有运行过" in waiting and "textrec run 01" in waiting and not is_made(report / "01_next.html")
-    assert "未运行" in (report / "index.html").read_text(encoding="utf-8")
+    index = (report / "index.html").read_text(encoding="utf-8")
+    assert "未运行" in index and '<a href="glossary.html">术语表</a>' in index
     assert "✓ 00_first" in (listed := CliRunner().invoke(main, ["list"]).output) and "· 01_next" in listed
     assert CliRunner().invoke(main, ["run", "1"]).exit_code == 0
     assert is_made(report / "01_next.html") and is_made(report / "solutions-01_next.html")

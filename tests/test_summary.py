@@ -109,6 +109,7 @@ def test_a_report_below_its_bars_ends_with_status_1(small_course, tmp_path):
     failed = run("report", "--check", str(bars))  # the report is not made again
     assert failed.exit_code == 1 and "未变" in failed.output and failed.output.count("没有过门槛：ease 的") == 2
     path = small_course / "build" / "report" / "report.json"
+    assert '<a href="report.json">JSON</a>' in path.with_name("index.html").read_text(encoding="utf-8")
     path.unlink()
     assert "未变" not in run("report").output and path.exists()
 

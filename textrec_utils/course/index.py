@@ -49,11 +49,13 @@ def build_index() -> Path:
 
     def entry(name: str, state: dict) -> dict:
         page, answers = report / f"{name}.html", report / f"{ANSWERS}{name}.html"
+        figures = page.with_suffix(".json")
         given = "，".join(f"{k}={shown(v)}" for k, v in state.get("parameters", {}).items())
         return {
             "name": name, "log": f"../logs/{name}.log" if log_path(name).exists() else "",
             "title": state.get("title", name), "href": page.name if is_made(page) else "",
             "answers": answers.name if is_made(answers) else "", "seconds": round(state.get("seconds", 0)),
+            "figures": figures.name if figures.exists() else "",
             "failed": state.get("error", ""), "parameters": given or "默认参数",
         }  # fmt: skip
 
@@ -68,14 +70,13 @@ def build_index() -> Path:
     template = jinja2.Environment(autoescape=True).from_string((STATIC / "index.html.j2").read_text(encoding="utf-8"))
     made = template.render(
         chapters=rows, reports=reports, not_run=len(not_run), chapters_total=len(chapters()),
-        glance=_gather_metrics(report), version=__version__, python=platform.python_version(),
-        made=time.strftime("%Y-%m-%d %H:%M"),
+        glance=_gather_metrics(report), documents=write_documents(), version=__version__,
+        python=platform.python_version(), made=time.strftime("%Y-%m-%d %H:%M"),
     )  # fmt: skip
     write_atomic(report / "index.html", made.encode())
     asset = report / "assets" / "mermaid.tiny.js"
     if not asset.exists():
         write_atomic(asset, (STATIC / asset.name).read_bytes())
-    write_documents()
     return report / "index.html"
 
 

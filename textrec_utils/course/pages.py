@@ -44,24 +44,23 @@ def write_page(notebook: Path, page: Path, name: str) -> None:
     _write(content, Chapter(notebook).title, page, links, findings_only=name == "report")
 
 
-def write_documents() -> None:
+def write_documents() -> dict[str, str]:
     """The course's documents (`notebooks/*.md`) as pages beside the chapters', and a word where a chapter's page, or
-    that of its answers, would be: links lead somewhere whatever has been run. A page that is there stays."""
+    that of its answers, would be: links lead somewhere whatever has been run. A page that is there stays. Returns
+    the documents' titles by page."""
     import jinja2
     from nbformat.v4 import new_markdown_cell, new_notebook
 
-    folder = build_dir() / "report"
+    folder, titles = build_dir() / "report", {}
     looks = max(path.stat().st_mtime for path in (STATIC / "page.html.j2", Path(__file__)))
     for source in sorted(notebooks_dir().glob("*.md")):
         page = folder / f"{source.stem}.html"
-        if page.exists() and page.stat().st_mtime > max(looks, source.stat().st_mtime):
-            continue
         text = source.read_text(encoding="utf-8")
-        title = re.search(r"^#\s+(.+)$", text, re.M)
-        _write(
-            new_notebook(cells=[new_markdown_cell(text)]), title[1] if title else source.stem, page,
-            [("目录", "index.html")], findings_only=True,
-        )  # fmt: skip
+        found = re.search(r"^#\s+(.+)$", text, re.M)
+        titles[page.name] = title = found[1] if found else source.stem
+        if not page.exists() or page.stat().st_mtime <= max(looks, source.stat().st_mtime):
+            content = new_notebook(cells=[new_markdown_cell(text)])
+            _write(content, title, page, [("目录", "index.html")], findings_only=True)
     template = jinja2.Environment(autoescape=True).from_string((STATIC / "not_run.html.j2").read_text(encoding="utf-8"))
     for chapter in [*chapters(), the_report()]:
         for notebook, prefix in ((chapter.path, ""), (chapter.answers, ANSWERS)):
@@ -71,6 +70,7 @@ def write_documents() -> None:
                 told = {"title": chapter.title, "answers": bool(prefix), "run": "report" if word == "report" else ""}
                 told |= {"word": word, "href": _relative(notebook, page), "mark": NOT_RUN}
                 write_atomic(page, template.render(told).encode())
+    return titles
 
 
 def is_made(page: Path) -> bool:
