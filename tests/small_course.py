@@ -40,7 +40,7 @@ def notebook(path: Path, *sources: str, parameters: str = PARAMETERS, tags: tupl
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
 
 
-def in_this_process(chapter, parameters, executed, begun) -> None:
+def in_this_process(chapter, parameters, executed, begun, step) -> None:
     """What the runner's `_execute` does, without a kernel: ten times as quick."""
     content, said = nbformat.read(chapter.path, as_version=4), []
     names = {"print": lambda *words: said.append(" ".join(map(str, words)) + "\n")}

@@ -24,7 +24,9 @@ from textrec_utils.cli import main
 from textrec_utils.core.paths import project_root
 from textrec_utils.core.processes import Terminated
 from textrec_utils.course import runner
-from textrec_utils.course.chapters import SECONDS
+from textrec_utils.course.chapters import FILLED, SECONDS, chapters, the_report
+from textrec_utils.course.meanings import OWN, meaning
+from textrec_utils.course.pages import is_made
 from textrec_utils.datasets import DATASETS
 from textrec_utils.report import methods_of
 
@@ -179,12 +181,33 @@ def test_interrupted_run_leaves_no_half_file_and_an_index(small_course, number, 
     time.sleep(0.5)  # into the second cells
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == status and word in err.decode()
+    assert process.returncode == status and word in err.decode() and err.decode().count("\n") == 2, err.decode()
     assert len(kernels) == 2 and not [path for path in kernels if psutil.pid_exists(int(path.name.split("-")[1]))]
     build = small_course / "build"
     assert (build / "report" / "00_first.html").exists()
     assert 'href="00_first.html"' in (build / "report" / "index.html").read_text(encoding="utf-8")
-    assert not list(build.rglob("*.part*")) and not list(build.rglob("*01_next*")) + list(build.rglob("*02_last*"))
+    assert not list(build.rglob("*.part*")) and not [p for p in build.rglob("*0[12]_*") if p.suffix != ".html"]
+    assert not any(is_made(build / "report" / f"{name}.html") for name in ("01_next", "02_last"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals to a process")
+def test_a_kernel_that_is_starting_is_stopped_without_a_word(small_course, tmp_path):
+    """It once printed where in Python's own start it was."""
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    lines = ["import os, time", "if path := os.environ.get('TEXTREC_STEP'):", "    open(path + '.up', 'w').close()"]
+    (slow / "sitecustomize.py").write_text("\n".join([*lines, "    time.sleep(60)"]))
+    path = os.pathsep.join([str(slow), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "textrec_utils", "run", "0"]
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen(command, cwd=project_root(), env=os.environ | {"PYTHONPATH": path}, **pipes)
+    for _ in range(600):
+        if list((small_course / "build").rglob("*.up")) or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err.decode().count("\n") == 2 and "已中断" in err.decode(), err.decode()
 
 
 def test_two_runs_into_one_build_folder_wait_for_each_other(small_course):
@@ -217,6 +240,27 @@ def test_full_disk_is_one_sentence_and_keeps_the_old_page(small_course, monkeypa
     assert page.read_bytes() == before
 
 
+@pytest.mark.parametrize("command", ["data", "report"])
+def test_a_cache_that_takes_nothing_is_one_sentence(monkeypatch, small_course, mirror, command):
+    (small_course / "file").write_text("")
+    words = {"data": ["data", "caixin"], "report": ["report", "-p", "dataset", "caixin"]}[command]
+    nowhere = [Path("/proc/nothing")] if sys.platform == "linux" else []
+    for folder in (small_course / "file" / "deeper", *nowhere):
+        monkeypatch.setenv("TEXTREC_CACHE", str(folder))
+        result = run(*words)
+        assert result.exit_code == 2 and "换一个 TEXTREC_CACHE 后再运行" in result.output, result.output
+        assert result.output.count("\n") == 1 and result.output.startswith("错误：写不进磁盘（")
+
+
+@pytest.mark.kernels
+def test_a_disk_that_fills_within_a_cell_is_told_as_such(small_course):
+    cell = "raise OSError(28, 'No space left on device', 'x')"
+    notebook(small_course / "notebooks" / "00_first.ipynb", cell)
+    result = run("run", "0")
+    assert result.exit_code == 2 and "第 3 格（In [2]）写不进磁盘（No space left on device: 'x'）" in result.output
+    assert "用 TEXTREC_CACHE 换一个文件夹" in result.output
+
+
 def test_full_disk_names_what_the_command_writes_to(monkeypatch):
     monkeypatch.setattr("textrec_utils.pretraining.Pretraining", full)
     result = run("pretrain", "--corpora", "c", "--out", "o")
@@ -226,10 +270,46 @@ def test_full_disk_names_what_the_command_writes_to(monkeypatch):
 def test_list_and_doctor():
     listed = run("list")
     assert listed.exit_code == 0 and "mini-bert-zh" in listed.output and "movielens-zh" in listed.output
-    assert "03_word2vec" in listed.output and "window=5，epochs=30" in listed.output
+    assert "03_word2vec" in listed.output and "\n    window=5  左右各看几个词，至少1\n" in listed.output
     assert "metrics_csv" not in listed.output and all(name in listed.output for name in DATASETS)
     checked = run("doctor")
     assert checked.exit_code == 0 and "一切就绪" in checked.output, checked.output
+    for told in ("缓存文件夹：", "报告文件夹：", f"内核：{sys.executable}，跑得起来，画得出图", "kuairec 读得进"):
+        assert told in checked.output, checked.output
+
+
+def test_the_doctor_tries_everything_and_dies_of_nothing(monkeypatch, tmp_path):
+    def breaks(*_, **__):
+        raise RuntimeError("断了\n两行")
+
+    for name in ("plotting.use_cjk_font", "course.runner.try_kernel", "encoder.Encoder", "datasets.load_dataset"):
+        monkeypatch.setattr(f"textrec_utils.{name}", breaks)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TEXTREC_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv("TEXTREC_BUILD", str(tmp_path / "file" / "build"))
+    ill = run("doctor")
+    sentence = ill.output.splitlines()[-1]
+    assert ill.exit_code == 2 and sentence.startswith("错误：") and "Traceback" not in ill.output
+    for what in ("字体：请重装 mplfonts（", "缓存文件夹：", "报告文件夹：", "内核：", "模型：", "自带的数据："):
+        assert what in sentence and f"{what.partition('：')[0]}：不行" in ill.output, what
+    assert "用 TEXTREC_CACHE 换一个" in sentence and "RuntimeError: 断了 两行" in sentence
+
+
+def test_every_parameter_has_a_meaning():
+    for chapter in [*chapters(), the_report()]:
+        own = [name for name in chapter.parameters() if name not in FILLED]
+        assert not [name for name in own if not meaning(chapter, name)], chapter.name
+        known = OWN.get(chapter.name.partition("_")[0], {})
+        assert not set(known) - set(own), chapter.name
+    assert "  budget=12  训练慢的方法在验证集上至多试几组设置" in run("report", "-h").output
+    assert "    window=5  左右各看几个词" in run("run", "-h").output
+
+
+def test_lab_passes_its_options_on(monkeypatch):
+    called = []
+    monkeypatch.setattr(subprocess, "call", lambda command: called.append(command) or 0)
+    assert run("lab", "--no-browser", "--port", "8889", "--ip=0.0.0.0").exit_code == 0
+    assert called[0][-4:] == ["--no-browser", "--port", "8889", "--ip=0.0.0.0"] and "jupyterlab" in called[0]
 
 
 def test_help_names_every_command_and_runs_without_the_heavy_libraries():

@@ -1,5 +1,8 @@
 """HTML pages: complete without a network, readable by everyone, and nothing from data runs in them."""
 
+import os
+from urllib.parse import unquote
+
 import nbformat
 import pandas as pd
 import pytest
@@ -11,6 +14,8 @@ from tests.small_course import notebook
 from textrec_utils.cli import main
 from textrec_utils.core.escape import in_markdown
 from textrec_utils.course import build_index, write_page
+from textrec_utils.course.pages import is_made
+from textrec_utils.course.tables import tidy_tables
 
 
 def body(tmp_path, *cells) -> BeautifulSoup:
@@ -105,6 +110,58 @@ def test_a_formula_that_cannot_be_read_is_shown_as_written(tmp_path):
 def test_words_of_the_author_keep_their_markup(tmp_path):
     main_part = body(tmp_path, new_markdown_cell("上<br>下\n\n```mermaid\ngraph LR\n a-->b\n```"))
     assert main_part.br and main_part.select("pre.mermaid")[0].text.strip() == "graph LR\n a-->b"
+
+
+def test_links_lead_somewhere_whatever_has_been_run(small_course):
+    """To a chapter that was not run, to its answers, to the course's documents, to other files of the project."""
+    folder = small_course / "notebooks"
+    told = "[词](glossary.md#词) [下](01_next.ipynb#头) [答](solutions/01_next.ipynb) [锁](../requirements.lock)"
+    first = new_markdown_cell(f"# 一\n\n{told}")
+    parameters = new_code_cell("k = 1", metadata={"tags": ["parameters"]})
+    nbformat.write(new_notebook(cells=[first, parameters]), folder / "00_first.ipynb")
+    notebook(folder / "solutions" / "01_next.ipynb", "1")
+    (folder / "glossary.md").write_text("# 术语表\n\n## 词\n\n[章](00_first.ipynb)", encoding="utf-8")
+    assert CliRunner().invoke(main, ["run", "0"]).exit_code == 0
+    report = small_course / "build" / "report"
+
+    def targets(page):
+        soup = BeautifulSoup((report / page).read_text(encoding="utf-8"), "html.parser")
+        return [link["href"] for link in soup.select("a[href]") if not link["href"].startswith("#")]
+
+    found = targets("00_first.html")
+    assert {"glossary.html#词", "01_next.html#头", "solutions-01_next.html"} <= {unquote(href) for href in found}
+    for page in ("00_first.html", "glossary.html", "01_next.html", "solutions-01_next.html"):
+        for href in targets(page):
+            assert (report / unquote(href.partition("#")[0])).exists(), (page, href)
+    waiting = (report / "01_next.html").read_text(encoding="utf-8")
+    assert "还没有运行过" in waiting and "textrec run 01" in waiting and not is_made(report / "01_next.html")
+    index = (report / "index.html").read_text(encoding="utf-8")
+    assert "未运行" in index and '<a href="glossary.html">术语表</a>' in index
+    assert "✓ 00_first" in (listed := CliRunner().invoke(main, ["list"]).output) and "· 01_next" in listed
+    assert CliRunner().invoke(main, ["run", "1"]).exit_code == 0
+    assert is_made(report / "01_next.html") and is_made(report / "solutions-01_next.html")
+    before = (report / "glossary.html").stat().st_mtime_ns
+    build_index()
+    assert (report / "glossary.html").stat().st_mtime_ns == before  # made once
+    (folder / "glossary.md").write_text("# 改过", encoding="utf-8")
+    os.utime(folder / "glossary.md", (2**31, 2**31))
+    build_index()
+    assert "改过" in (report / "glossary.html").read_text(encoding="utf-8")
+
+
+def test_words_in_tables_stand_left_and_mere_counts_go():
+    table = pd.DataFrame({"方法": ["EASE", "热门"], "ndcg": [0.1, "没有"], "区间": ["[0, 1]", "[-1, +2]"]})
+    for given, cells in ((table, 3), (table.set_axis([1, 2]), 4), (table.set_axis(["a", "b"]), 4)):
+        soup = BeautifulSoup(tidy_tables(given.to_html(), counts=False), "html.parser")
+        assert [len(row.select("td, th")) for row in soup.select("tr")] == [cells] * 3
+        left = [cell.text for cell in soup.select("td.textrec-word")]
+        assert left == ["EASE", "热门"], left  # one word among numbers doesn't turn a column
+    kept = BeautifulSoup(tidy_tables(table.to_html()), "html.parser")
+    assert len(kept.select("tr")[0].select("th")) == 4
+    odd = pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")]), index=pd.Index([0], name="n")).to_html()
+    assert tidy_tables(odd, counts=False) == odd
+    named = table.rename_axis("位置").to_html()
+    assert tidy_tables(named, counts=False) == named
 
 
 def test_code_tagged_hide_input_stands_folded(tmp_path):

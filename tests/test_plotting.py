@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from PIL import Image
 
+from textrec_utils.core import Cost
+from textrec_utils.evaluation import Result, leaderboard
 from textrec_utils.plotting import LiveCurve, plot_curves, plot_leaderboard, plot_map, sharp_png, spread_labels
 
 
@@ -61,6 +63,26 @@ def test_labels_of_a_map_keep_off_each_other():
     assert overlaps() > 0
     spread_labels(ax)
     assert overlaps() == 0
+    plt.close("all")
+
+
+def test_labels_keep_off_markers_without_a_label_too():
+    _, ax = plt.subplots()
+    others = [(x / 40, 0.0) for x in range(1, 12)]  # to the right of the one that is named
+    ax.scatter(*zip((0.0, 0.0), *others, (1.0, 1.0)))
+    ax.annotate("一个长长的名字", (0.0, 0.0), (6, 0), textcoords="offset points")
+    for known, free in (((), False), (others, True)):
+        spread_labels(ax, points=known)
+        box = ax.texts[0].get_window_extent()
+        assert (box.count_contains(ax.transData.transform(others)) == 0) == free
+    plt.close("all")
+
+
+def test_equal_methods_stand_in_the_chart_as_in_the_table():
+    results = [Result(n, np.zeros((0, 1), int), pd.DataFrame({"ndcg@1": v}), Cost(), {}, n)
+               for n, v in (("甲", [0.1]), ("乙", [0.2]), ("丙", [0.2]), ("丁", [0.1]))]  # fmt: skip
+    labels = [label.get_text() for label in plot_leaderboard(results, "ndcg@1").get_yticklabels()][::-1]
+    assert labels == list(leaderboard(results)["方法"]) == ["乙", "丙", "甲", "丁"]
     plt.close("all")
 
 

@@ -1,5 +1,6 @@
 """The report's sentences say what the numbers allow, its figures and groups too."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from textrec_utils.report.comparisons import (
     sides_of,
 )  # fmt: skip
 from textrec_utils.report.examples import pick, situations, with_lists
-from textrec_utils.report.figures import group_figure
+from textrec_utils.report.figures import cost_figure, group_figure
 from textrec_utils.report.groups import Grouping, groupings, thirds
 from textrec_utils.report.verdict import among_new_items, in_words, joined, versus, where_it_fails, who_wins
 from textrec_utils.report.words import half_life_words, live_words, speed_words, tie_words, twin_words
@@ -64,6 +65,7 @@ def test_new_items_are_a_report_of_their_own(quick):
     cold = quick.among_new_items()
     assert cold.split.protocol == "cold_items" and cold.candidates == 12 and cold.k == 2 and not cold.results
     assert quick.results and quick.k == 5 and cold.main == "ndcg@2"
+    assert cold.whole_main == quick.main == quick.whole_main  # among all items a list stays as long as it was
     with pytest.raises(DataError):
         quick.among_new_items(min_value=2.0)
 
@@ -173,9 +175,9 @@ def test_the_second_metric_has_its_say(quick):
         r.users[["ndcg@5", "recall@5"]] = 0.0
     ease, knn = quick.results["ease"], quick.results["itemknn"]
     ease.users[["ndcg@5", "recall@5"]] = 0.6, 0.8
-    assert who_wins(quick, gather(quick)).endswith("；按recall@5，它分数也最高")
+    assert who_wins(quick, gather(quick)).endswith("；按recall@5，EASE分数也最高")
     knn.users["recall@5"] = 0.9
-    told = "；按recall@5，它分数排第2，最高的是ItemKNN（0.9000，看了测试才知道，不作数）"
+    told = "；按recall@5，EASE分数排第2，最高的是ItemKNN（0.9000，看了测试才知道，不作数）"
     assert who_wins(quick, gather(quick)).endswith(told)
 
 
@@ -214,7 +216,7 @@ def test_where_it_fails_names_the_weakest_group_and_only_sure_differences():
         "4组里双塔（微调）命中率最低的是物品热度为“1–9”的一组（0.100对0.300，30条）；显著落后EASE最多的也正是这一组；"
         "显著领先最多的是物品热度为“10–99”的一组（0.400对0.200，40条）。括号里先文本后协同；最低、最多是看着测试挑的，会偏极端"
     )
-    assert "；校正之后，没有哪一组里它和EASE的差距是显著的。" in where_it_fails(SIDES, [long])
+    assert "；校正之后，没有哪一组里双塔（微调）和EASE的差距是显著的。" in where_it_fails(SIDES, [long])
     assert where_it_fails(SIDES, [grouping("类别", [("其他", 40, 0.1, 0.3, -0.2, 0.01)])]).startswith("测试太少")
     shifted = grouping("类别", [("a", 30, 0.1, 0.1, 0.0, 1.0), ("b", 30, 0.2, 0.5, -0.3, 0.01)])
     assert "显著落后EASE最多的是类别为“b”的一组（0.200对0.500，30条）" in where_it_fails(SIDES, [shifted])
@@ -232,7 +234,7 @@ def test_new_items_are_compared_with_what_reads_the_same_and_with_chance(quick):
     assert new.mixed.text.key == "both" and set(new.mixed.rivals) == {*NEW_RIVALS} - {"both"}
     assert all(cold.blind(key) for key in ("popularity", "itemknn", "ease")) and not cold.blind("tfidf_char")
     said = among_new_items(new)
-    assert said.startswith("和全部物品混在一起排，验证时最好的文本方法是BERT＋词面（冻结），ndcg@2是")
+    assert said.startswith("和全部物品混在一起排，验证时最好的文本方法是BERT＋词面（冻结），ndcg@5是")
     both, alone = said.split("只在新物品之间排，验证时最好的文本方法是BERT 去均值")
     assert "后者读的一样，训练过" in both and "后者读BERT和词面，训练过" in alone
     assert "后者是不训练的对手里分数最高的" in said and "随机" in said and "热门" not in said and "EASE" not in said
@@ -349,17 +351,19 @@ def test_thirds_keep_equal_counts_together():
 
 
 def heavy_user() -> tuple[Report, Sides]:
-    """25 users: one with 30 test likes, all found by text alone, the others with one, found by both."""
+    """25 users: one with 30 test likes, all found by text alone, the others with one, found by both; and as many with
+    a longer history, to be another group."""
     items = pd.DataFrame({"item_id": [f"i{n}" for n in range(60)], "title": "t", "text": "x", "category": NASTY[1]})
-    users = pd.DataFrame({"user_id": [f"u{n}" for n in range(25)], "text": ""})
-    train = pd.DataFrame({"user": range(25), "item": 59, "timestamp": 0, "value": 1.0})
-    pairs = {"user": [0] * 30 + list(range(1, 25)), "item": list(range(30)) + [40] * 24}
+    users = pd.DataFrame({"user_id": [f"u{n}" for n in range(50)], "text": ""})
+    likes = {"user": [*range(50), *range(25, 50)], "item": [59] * 50 + [58] * 25}
+    train = pd.DataFrame(likes | {"timestamp": 0, "value": 1.0})
+    pairs = {"user": [0] * 30 + list(range(1, 50)), "item": list(range(30)) + [40] * 49}
     test = pd.DataFrame(pairs | {"timestamp": 1, "value": 1.0})
     data = Dataset("d", items, users, pd.DataFrame(), "", "", has_time=False)
     split = Split(data, "random", train, test, test.iloc[:0], "", np.ones(60, dtype=bool))
-    text, other = np.full((25, 30), 40), np.full((25, 30), 40)
+    text, other = np.full((50, 30), 40), np.full((50, 30), 40)
     text[0] = np.arange(30)
-    results = [replace(result(key, [0.0] * 25), ranked=r) for key, r in (("two_tower", text), ("ease", other))]
+    results = [replace(result(key, [0.0] * 50), ranked=r) for key, r in (("two_tower", text), ("ease", other))]
     return Report(split, k=30), Sides(*results, results[1])
 
 
@@ -371,6 +375,17 @@ def test_group_tests_count_users_and_not_their_test_likes():
     assert by_history["p"] == 1.0  # one user's difference, however many likes it came from
     low = float(by_history["EASE 95%"][1:6])
     assert low < 0.3  # by test likes it would be .315 and more
+
+
+def test_one_group_alone_is_no_comparison():
+    report, sides = heavy_user()
+    found = {g.name: g for g in groupings(report, sides)}
+    alone = found["类别"]  # every item has the same
+    assert alone.table.empty
+    assert alone.note.startswith("够20位用户的组只有“") and alone.note.endswith("”一个，没有第二组可比，不列表。")
+    assert not re.search(r"<img|(?<!\\)[$`]", alone.note) and len(found["历史长度"].table) == 2
+    assert len(group_figure(list(found.values()), sides)) == sum(len(g.table) > 0 for g in found.values())
+    plt.close("all")
 
 
 def test_groups_of_few_users_are_not_shown(own_folder):
@@ -422,6 +437,19 @@ def test_names_from_data_are_no_markup_and_no_formula(quick):
     plt.close("all")
 
 
+def test_a_family_looks_the_same_in_every_report(quick):
+    def looks() -> dict:
+        handles, names = cost_figure(quick, sides_of(quick)).get_legend_handles_labels()
+        return {n: (tuple(h.get_facecolor()[0]), len(h.get_paths()[0].vertices)) for h, n in zip(handles, names)}
+
+    before = looks()
+    for key in ("random", "popularity", "bert_center"):
+        del quick.results[key]
+    after = looks()
+    assert len(before) == len(set(before.values())) == len(after) + 2 and after.items() <= before.items()
+    plt.close("all")
+
+
 def test_a_title_with_dollar_signs_is_drawn_as_it_is(quick):
     """The notebook escaped it as well: the reader then saw the backslash."""
     title = plot_leaderboard(quick.results.values(), quick.main, title="a$b$c").title
@@ -444,18 +472,20 @@ def test_the_notebook_shows_it_all(own_folder, tmp_path):
     items.to_csv(folder / "items.csv", index=False)
     source = Path(__file__).parent.parent / "notebooks" / "report.ipynb"
     parameters = {"dataset": str(folder), "profile": "full", "k": 3, "budget": 1, "report_id": "mine"}
-    parameters["metrics_csv"] = str(tmp_path / "metrics.csv")
+    parameters |= {"metrics_csv": str(tmp_path / "metrics.csv"), "summary_json": str(tmp_path / "report.json")}
     papermill.execute_notebook(source, tmp_path / "out.ipynb", parameters, progress_bar=False, cwd=str(tmp_path))
     outputs = [o for c in nbformat.read(tmp_path / "out.ipynb", 4).cells if c.cell_type == "code" for o in c.outputs]
     said = "\n".join(o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
     html = "\n".join(o.data["text/html"] for o in outputs if "text/html" in o.get("data", {}))
-    assert sum("image/png" in o.get("data", {}) for o in outputs) == 4
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 3  # no two groups: no figure of them
     assert not re.search(r"<img|(?<!\\)\$", said) and "<img" not in html and "tex2jax_ignore" in html
     opens = r"## 结论先行\n- \*\*先上哪个\*\*.*\n- \*\*协议\*\*.*\n- \*\*谁赢\*\*.*\n- \*\*文本值不值\*\*"
     assert re.search(opens, said)
     told = ("**代价**", "**哪里失败**", "**当心**", "**协议**", "说明不了方法的好坏", "测试里喜欢的")
     assert all(word in said for word in told)
     assert "表里的“融合”" in said and "**合起来**" in said
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert "\n".join(found["verdict"]) in said and found["parameters"]["k"] == 3 and len(found["encoder"]) == 64
     rows = pd.read_csv(tmp_path / "metrics.csv")
     assert set(rows["report"]) == {"mine"} and set(rows["min_value"]) == {4.0}
     assert set(rows["protocol"]) == {"leave_last_out", "cold_items"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def sharp_png(figure: Figure, dots: int = 2) -> tuple[bytes, dict] | None:
 def plot_leaderboard(results, metric: str, ax: Axes | None = None, title: str = "") -> Axes:
     """Horizontal points with 95% intervals, best on top; `results` as `evaluation.leaderboard` takes them."""
     use_cjk_font()
-    ordered = sorted(results, key=lambda r: r.mean(metric))
+    ordered = sorted(results, key=lambda r: -r.mean(metric))[::-1]  # equal ones as in the tables
     if ax is None:
         _, ax = plt.subplots(figsize=(7.5, 0.8 + 0.34 * len(ordered)))
     means = np.array([r.mean(metric) for r in ordered])
@@ -144,18 +145,20 @@ def plot_map(points: np.ndarray, labels: list[str], groups: pd.Series, ax: Axes 
     return ax
 
 
-def spread_labels(ax: Axes, margin: float = 2) -> None:
+def spread_labels(ax: Axes, margin: float = 2, points: Sequence[tuple[float, float]] = ()) -> None:
     """Move the labels of `plot_map` apart; call it last, when legend, title and limits are final.
 
     Each label goes to the place around its point where it covers least of the markers and of the other labels, and
     leaves the axes least; near places come first. Two rounds, since the first labels don't know of the last.
-    margin: what stays free around a label, in pixels.
+    margin: what stays free around a label, in pixels. points: markers without a label, to be left free as well, in
+    the axes' units.
     """
     ax.figure.canvas.draw()  # the layout must be final before boxes are measured
-    markers = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in ax.transData.transform([t.xy for t in ax.texts])]
+    places = list(dict.fromkeys([*(tuple(label.xy) for label in ax.texts), *points]))
+    markers = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in ax.transData.transform(places)]
     frame, boxes = ax.get_window_extent(), {}
     sides = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
-    places = [(far, *side) for far in (6, 11, 17, 24) for side in sides]
+    around = [(far, *side) for far in (6, 11, 17, 24) for side in sides]
 
     def put(label, place: tuple[int, int, int]) -> Bbox:
         far, x, y = place
@@ -172,5 +175,5 @@ def spread_labels(ax: Axes, margin: float = 2) -> None:
 
     for i, label in [*enumerate(ax.texts)] * 2:
         others = markers + [box for j, box in boxes.items() if j != i]
-        best = min(places, key=lambda place: covered(put(label, place), others) + 2 * place[0])
+        best = min(around, key=lambda place: covered(put(label, place), others) + 2 * place[0])
         boxes[i] = put(label, best)

@@ -4,9 +4,10 @@ import csv
 
 import click
 
-from textrec_utils.cli import parameters
 from textrec_utils.core.paths import build_dir, project_data
 from textrec_utils.course.chapters import chapters, the_report
+from textrec_utils.course.meanings import SHARED, described
+from textrec_utils.course.pages import is_made
 
 
 @click.command("list", short_help="列出章节、参数、数据集、模型、结果表。")
@@ -16,10 +17,15 @@ def command() -> None:
 
     for chapter in chapters():
         page = build_dir() / "report" / f"{chapter.name}.html"
-        click.echo(f"{'✓' if page.exists() else '·'} {chapter.name:26} {chapter.title}")
-        if taken := parameters.defaults(chapter):
-            click.echo(f"    {taken}")
-    click.echo(f"\n报告参数：{parameters.defaults(the_report())}")
+        click.echo(f"{'✓' if is_made(page) else '·'} {chapter.name:26} {chapter.title}")
+        for line in described(chapter, shared=False):
+            click.echo(f"    {line}")
+    click.echo("\n许多章都有的参数：")
+    for name, what in SHARED.items():
+        click.echo(f"    {name}  {what}")
+    click.echo("报告的参数：")
+    for line in described(the_report()):
+        click.echo(f"    {line}")
     with open(project_data() / "checksums.csv", encoding="utf-8") as file:  # every data set's files stand there
         datasets = dict.fromkeys(row["dataset"] for row in csv.DictReader(file))
     click.echo(f"数据集：{'、'.join(datasets)}，或自己的文件夹")

@@ -1,16 +1,18 @@
 """The group of commands, and the one place where errors become a sentence and an exit status."""
 
+import errno
 import importlib
 import re
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import click
 
 from textrec_utils import __version__
 from textrec_utils.core.errors import TextrecError
-from textrec_utils.core.paths import notebooks_dir, project_data
+from textrec_utils.core.paths import build_dir, cache_dir, notebooks_dir, project_data
 from textrec_utils.core.processes import Terminated
 from textrec_utils.course.chapters import CourseError
 from textrec_utils.course.runner import CANNOT_WRITE
@@ -37,6 +39,14 @@ def _in_chinese(error: click.UsageError, path: str) -> click.ClickException:
         return CourseError(f"选项 {error.param.opts[0]} 的值不对：{wanted}{usage}")
     extra = re.match(r"Got unexpected extra arguments? \((.*)\)", error.message)
     return CourseError(f"多出了 {extra[1]}{usage}") if extra else error
+
+
+def _folder_of(error: OSError) -> str:
+    """The variable that names the folder in which a file couldn't be written; "" where that is in neither."""
+    for name, folder in (("TEXTREC_CACHE", cache_dir()), ("TEXTREC_BUILD", build_dir())):
+        if error.filename and Path(str(error.filename)).absolute().is_relative_to(folder):
+            return name
+    return ""
 
 
 class _Cli(click.Group):
@@ -76,10 +86,11 @@ class _Cli(click.Group):
         except TextrecError as error:
             raise CourseError(str(error)) from None
         except OSError as error:
-            if error.errno not in CANNOT_WRITE:
+            if error.errno not in CANNOT_WRITE and not (error.errno == errno.ENOENT and _folder_of(error)):
                 raise
+            own = getattr(self.get_command(ctx, ctx.invoked_subcommand or ""), "writes_to", "TEXTREC_BUILD")
+            other = _folder_of(error) or own
             where = f"（{error.filename}）" if error.filename else ""
-            other = getattr(self.get_command(ctx, ctx.invoked_subcommand or ""), "writes_to", "TEXTREC_BUILD")
             kept = f"已有的结果没有动；请腾出空间或换一个 {other} 后再运行。"
             raise CourseError(f"写不进磁盘{where}：{error.strerror}。{kept}") from None
         except KeyboardInterrupt as stop:  # a command may have said in it what it leaves behind

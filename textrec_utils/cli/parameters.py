@@ -2,11 +2,13 @@
 `WithParameters` with `option` takes the pairs, `typed` (of `course/chapters.py`, where notebooks' are read the same
 way) makes values of them. Options are a command's own switches: paths, `device`, `force`."""
 
+import tomllib
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
-from textrec_utils.course.chapters import FILLED, Chapter, CourseError
+from textrec_utils.course.chapters import CourseError
 from textrec_utils.course.chapters import typed as typed
 
 
@@ -26,6 +28,9 @@ def _there(ctx, param, device: str) -> str:
 
 option = click.option(
     "-p", "pairs", multiple=True, nargs=2, metavar="名字 值", help="参数，可多次给出；也可写成 名字=值。"
+)
+params = click.option(
+    "--params", "file", default="", metavar="文件", help="TOML文件，每行一个 名字 = 值；-p 给的优先。"
 )
 force = click.option("--force", is_flag=True, help="即使输入没变也重新运行。")
 device = click.option(
@@ -55,9 +60,24 @@ class WithParameters(click.Command):
             formatter.write("\n" + "\n".join(self.settings()) + "\n")
 
 
-def defaults(chapter: Chapter) -> str:
-    """What may be given with -p to a chapter or the report."""
-    return "，".join(f"{name}={value!r}" for name, value in chapter.parameters().items() if name not in FILLED)
+def from_file(path: str) -> list[tuple[str, str]]:
+    """(name, text) pairs of a TOML file with a line a parameter, as `-p` would give them. CourseError for a file that
+    is none."""
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise CourseError(f"{path} 读不了（{error.strerror}）：--params 要一个TOML文件。") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CourseError(
+            f'{path} 不是TOML（{error}）：每行写 名字 = 值，文字加引号，例如 dataset = "caixin"。'
+        ) from None
+    if tables := [name for name, value in content.items() if isinstance(value, dict)]:
+        raise CourseError(f"{path} 里的 [{tables[0]}] 用不上：每行写 名字 = 值，不分节。")
+    return [(name, _text(value)) for name, value in content.items()]
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @contextmanager

@@ -4,12 +4,20 @@ import click
 
 from textrec_utils.cli import parameters
 from textrec_utils.core.paths import build_dir
-from textrec_utils.course.chapters import CourseError
+from textrec_utils.course.chapters import CourseError, chapters
 from textrec_utils.course.jobs import run_many
+from textrec_utils.course.meanings import described
 from textrec_utils.course.runner import Outcome
 
 
-@click.command("run", cls=parameters.WithParameters, short_help="运行章节，默认全部和报告。")
+def _settings() -> list[str]:
+    lines = ["每一章自己的参数、默认值、含义（报告的见 textrec report -h）："]
+    for chapter in chapters():
+        lines += [f"  {chapter.name}", *(f"    {line}" for line in described(chapter))]
+    return lines
+
+
+@click.command("run", cls=parameters.WithParameters, settings=_settings, short_help="运行章节，默认全部和报告。")
 @click.argument("words", nargs=-1, metavar="[章节]…")
 @parameters.option
 @parameters.force

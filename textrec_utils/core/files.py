@@ -59,6 +59,19 @@ def atomic_folder(path: Path):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
+def why_not_kept(folder: Path, need: float = 0.0) -> str:
+    """Why a folder, made if it isn't there, can't take `need` more bytes; "" where it can. Tried with a file: rights,
+    a full disk and a quota show in nothing else."""
+    try:
+        with atomic_path(folder / "tried") as temporary:
+            temporary.write_bytes(b"0" * 2**16)
+        (folder / "tried").unlink()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return f"{folder} 写不进（{error.strerror}）"
+    return f"{folder} 只剩 {free / 2**20:.0f} MB，至少要 {need / 2**20:.0f} MB" if free < need else ""
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write bytes so that readers see the old file or the new one, never half of it."""
     with atomic_path(path) as temporary:

@@ -31,10 +31,10 @@ def notebooks_dir() -> Path:
 def cache_dir() -> Path:
     """The folder for downloads and computed results: $TEXTREC_CACHE, or the user's cache folder."""
     if os.environ.get("TEXTREC_CACHE"):
-        return Path(os.environ["TEXTREC_CACHE"]).expanduser()
+        return Path(os.environ["TEXTREC_CACHE"]).expanduser().absolute()
     return Path(platformdirs.user_cache_dir("textrec", appauthor=False))
 
 
 def build_dir() -> Path:
     """Where reports go: $TEXTREC_BUILD, or `build` in the checkout."""
-    return Path(os.environ.get("TEXTREC_BUILD") or project_root() / "build")
+    return Path(os.environ.get("TEXTREC_BUILD") or project_root() / "build").expanduser().absolute()

@@ -18,7 +18,7 @@ from textrec_utils.core.files import sha256_of
 from textrec_utils.core.machine import versions
 from textrec_utils.core.paths import notebooks_dir, project_data, project_root
 
-FILLED = ("metrics_csv", "report_id")  # parameters that the runner fills in where a notebook has them
+FILLED = ("metrics_csv", "summary_json", "report_id")  # parameters that the runner fills in where a notebook has them
 
 
 # About what each notebook takes alone with one thread, by its name's beginning; for the order of running alone, so

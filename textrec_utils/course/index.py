@@ -13,7 +13,7 @@ from textrec_utils.core.escape import in_csv
 from textrec_utils.core.files import write_atomic
 from textrec_utils.core.paths import build_dir
 from textrec_utils.course.chapters import chapters, shown
-from textrec_utils.course.pages import ANSWERS, STATIC
+from textrec_utils.course.pages import ANSWERS, STATIC, is_made, write_documents
 
 # A report's later number takes the place of its earlier one; reports never take each other's.
 KEYS = ["report", "min_value", "dataset", "protocol", "method", "metric", "k", "parameters", "seed"]
@@ -49,11 +49,13 @@ def build_index() -> Path:
 
     def entry(name: str, state: dict) -> dict:
         page, answers = report / f"{name}.html", report / f"{ANSWERS}{name}.html"
+        figures = page.with_suffix(".json")
         given = "，".join(f"{k}={shown(v)}" for k, v in state.get("parameters", {}).items())
         return {
             "name": name, "log": f"../logs/{name}.log" if log_path(name).exists() else "",
-            "title": state.get("title", name), "href": page.name if page.exists() else "",
-            "answers": answers.name if answers.exists() else "", "seconds": round(state.get("seconds", 0)),
+            "title": state.get("title", name), "href": page.name if is_made(page) else "",
+            "answers": answers.name if is_made(answers) else "", "seconds": round(state.get("seconds", 0)),
+            "figures": figures.name if figures.exists() else "",
             "failed": state.get("error", ""), "parameters": given or "默认参数",
         }  # fmt: skip
 
@@ -62,14 +64,14 @@ def build_index() -> Path:
         rows.append(entry(chapter.name, {"title": chapter.title} | states.get(chapter.name, {})))
         others = [n for n, s in states.items() if s.get("chapter") == chapter.name and n != chapter.name]
         rows += [entry(name, states[name]) for name in others]
-    not_run = [c for c in chapters() if not (report / f"{c.name}.html").exists() and c.name not in states]
+    not_run = [c for c in chapters() if not is_made(report / f"{c.name}.html") and c.name not in states]
     reports = [entry(n, s) for n, s in states.items() if s.get("chapter") == "report"]
     reports.sort(key=lambda row: row["name"] != "report")  # the default report first
     template = jinja2.Environment(autoescape=True).from_string((STATIC / "index.html.j2").read_text(encoding="utf-8"))
     made = template.render(
         chapters=rows, reports=reports, not_run=len(not_run), chapters_total=len(chapters()),
-        glance=_gather_metrics(report), version=__version__, python=platform.python_version(),
-        made=time.strftime("%Y-%m-%d %H:%M"),
+        glance=_gather_metrics(report), documents=write_documents(), version=__version__,
+        python=platform.python_version(), made=time.strftime("%Y-%m-%d %H:%M"),
     )  # fmt: skip
     write_atomic(report / "index.html", made.encode())
     asset = report / "assets" / "mermaid.tiny.js"

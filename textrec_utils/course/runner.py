@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -12,12 +13,16 @@ from pathlib import Path
 
 from textrec_utils.core.errors import TextrecError
 from textrec_utils.core.files import atomic_path, sha256_of, write_atomic
-from textrec_utils.core.paths import build_dir, notebooks_dir
-from textrec_utils.course.chapters import Chapter
+from textrec_utils.core.paths import build_dir, cache_dir, notebooks_dir
+from textrec_utils.core.progress import STEP_FILE
+from textrec_utils.course.chapters import FILLED, Chapter
 from textrec_utils.course.index import log_path, read_state, state_path
 from textrec_utils.course.pages import ANSWERS, write_page
 
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # then no further chapter can be kept either
+# Then no further chapter can be kept either.
+CANNOT_WRITE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST,
+)  # fmt: skip
 
 
 @dataclass
@@ -34,10 +39,20 @@ def _metrics_path(slug: str) -> Path:
     return build_dir() / "report" / "metrics" / f"{slug}.csv"
 
 
+def step_path(slug: str) -> Path:
+    """Where a running notebook says what it is at."""
+    return build_dir() / "state" / f"{slug}.step"
+
+
+def summary_path(slug: str) -> Path:
+    """A report in figures, beside its page."""
+    return build_dir() / "report" / f"{slug}.json"
+
+
 def _given(chapter: Chapter, parameters: Mapping[str, object], slug: str) -> dict[str, object]:
     """The parameters as the notebook gets them: with those that the runner fills in."""
     known = chapter.parameters()
-    filled = {"metrics_csv": str(_metrics_path(slug)), "report_id": slug}
+    filled = {"metrics_csv": str(_metrics_path(slug)), "summary_json": str(summary_path(slug)), "report_id": slug}
     return {**parameters, **{k: v for k, v in filled.items() if k in known}}
 
 
@@ -71,6 +86,7 @@ def run_notebook(
     def begun(cell, cell_index: int) -> None:
         nonlocal at
         at = cell_index
+        step_path(slug).unlink(missing_ok=True)  # the last cell's
         on_cell(at)
 
     try:
@@ -81,24 +97,37 @@ def run_notebook(
             metrics.parent.mkdir(parents=True, exist_ok=True)
         executed, page = build_dir() / "notebooks" / f"{slug}.ipynb", build_dir() / "report" / f"{slug}.html"
         answers = page.with_name(f"{ANSWERS}{chapter.name}.html")
-        _execute(chapter, given, executed, begun)
+        step_path(slug).parent.mkdir(parents=True, exist_ok=True)
+        step_path(slug).unlink(missing_ok=True)
+        _execute(chapter, given, executed, begun, step_path(slug))
         write_page(executed, page, chapter.name)
         if chapter.answers.exists():  # shown as committed: the answers were run when they were written
             write_page(chapter.answers, answers, chapter.name)
-        made = [p for p in (executed, page, answers, metrics) if p.exists()]
+        made = [p for p in (executed, page, answers, metrics, summary_path(slug)) if p.exists()]
         files = {str(p.relative_to(build_dir())): sha256_of(p) for p in made}
     except Exception as failure:
         on_cell(at)  # raises where the run was stopped: how its kernel ended then is no failure of the notebook's
         if isinstance(failure, OSError) and failure.errno in CANNOT_WRITE:
             raise
         error = _tell(failure, chapter, bool(given), slug, at)
+    finally:
+        with suppress(OSError):
+            step_path(slug).unlink(missing_ok=True)
     seconds = time.perf_counter() - start
     state = {
         "fingerprint": fingerprint, "seconds": round(seconds, 1), "error": error, "title": chapter.title,
         "chapter": chapter.name, "parameters": dict(parameters), "files": files,
+        "effective": effective(chapter, parameters),
     }  # fmt: skip
     write_atomic(state_path(slug), json.dumps(state, ensure_ascii=False, indent=1).encode())
     return Outcome(slug, seconds, error=f"{error}；日志 {log_path(slug)}" if error else "")
+
+
+def effective(chapter: Chapter, parameters: Mapping[str, object]) -> dict[str, object]:
+    """All parameters of a run, the notebook's own and those given; {} where a damaged notebook doesn't tell."""
+    with suppress(TextrecError):
+        return {k: v for k, v in (chapter.parameters() | dict(parameters)).items() if k not in FILLED}
+    return {}
 
 
 def _whole(files: object) -> bool:
@@ -128,6 +157,9 @@ def _tell(failure: Exception, chapter: Chapter, extra_cell: bool, slug: str, at:
     write_atomic(log_path(slug), f"{failure.source}\n\n{text}\n".encode())
     extra = _added(failure.cell_index, chapter, extra_cell)
     cell = f"第 {failure.cell_index + 1 - extra} 格（In [{failure.exec_count - extra}]）"
+    number = re.match(r"\[Errno (\d+)\] (.*)", str(failure.evalue))
+    if number and int(number[1]) in CANNOT_WRITE:
+        return f"{cell}写不进磁盘（{number[2]}）；请腾出空间、改好权限，或用 TEXTREC_CACHE 换一个文件夹，再运行"
     return f"{cell}出错：{failure.ename}: {' '.join(str(failure.evalue).split())}"
 
 
@@ -138,10 +170,10 @@ def _added(index: int, chapter: Chapter, extra_cell: bool) -> bool:
 
 
 def _execute(
-    chapter: Chapter, parameters: dict[str, object], executed: Path, begun: Callable[[object, int], None]
+    chapter: Chapter, parameters: dict[str, object], executed: Path, begun: Callable[[object, int], None], step: Path
 ) -> None:
     """Run by papermill with a kernel of this interpreter. Nothing here may change the process (its folder, its
-    variables): other chapters run beside this one."""
+    variables): other chapters run beside this one. step: where the notebook says what it is at."""
     import logging
 
     import papermill
@@ -152,4 +184,42 @@ def _execute(
             str(chapter.path), str(temporary), parameters=parameters, kernel_name="python3", progress_bar=False,
             request_save_on_cell_execute=False, language="python", extra_arguments=["--IPKernelApp.log_level=50"],
             on_cell_start=begun, resources={"metadata": {"path": str(notebooks_dir())}},
+            kernel_manager_class=_this_python(**{STEP_FILE: str(step), "TEXTREC_CACHE": str(cache_dir())}),
         )  # fmt: skip
+
+
+def _this_python(**variables: str) -> type:
+    """Kernels of the interpreter that runs this, whatever Python a kernelspec of the user calls python3; their figures
+    go into the notebook, whatever MPLBACKEND says. variables: of such a kernel's environment, where a relative path
+    would mean another folder."""
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    variables |= {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    own = KernelSpec(
+        argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], language="python",
+        display_name="Python 3", env={name: value.replace("$", "$$") for name, value in variables.items()},
+    )  # fmt: skip
+
+    class ThisPython(AsyncKernelManager):
+        kernel_spec = own
+
+    return ThisPython
+
+
+def try_kernel() -> str:
+    """The Python that notebooks run in, asked of a notebook that also draws. Raises what goes wrong."""
+    import tempfile
+
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    draws = "import sys, matplotlib.pyplot as plt\nplt.plot([1, 2])\nprint(sys.executable)"
+    with tempfile.TemporaryDirectory() as folder:
+        path, executed = Path(folder, "tried.ipynb"), Path(folder, "executed.ipynb")
+        nbformat.write(new_notebook(cells=[new_code_cell(draws)]), path)
+        _execute(Chapter(path), {}, executed, lambda **_: None, path.with_suffix(".step"))
+        outputs = nbformat.read(executed, as_version=4).cells[0].outputs
+    if not any("image/png" in output.get("data", {}) for output in outputs):
+        raise RuntimeError("没有画出图")
+    return next(output.text for output in outputs if output.get("name") == "stdout").strip()

@@ -48,7 +48,7 @@ def ship(report: Report, claims: Claims) -> str:
     if taken.key == first.key:
         cheaper = [r.rival.method for r in claims.peers.values() if r.rival.cost.seconds < first.cost.seconds]
         why = (
-            f"更便宜的{'、'.join(cheaper)}，区间都排除不了比它低过{TOLERATED:.0%}"
+            f"更便宜的{'、'.join(cheaper)}，区间都排除不了比{first.method}低过{TOLERATED:.0%}"
             if cheaper
             else "在各类的代表里也最省时间"
         )
@@ -58,7 +58,8 @@ def ship(report: Report, claims: Claims) -> str:
     lost, most = test.difference / first.mean(report.main), test.high / first.mean(report.main)
     return (
         f"{taken.method}（{cost_words(taken.cost)}）。验证集上最好的是{first.method}（{cost_words(first.cost)}），"
-        f"测试上{taken.method}比它{'低' if lost > 0 else '高'}{abs(lost):.1%}，区间说至多低{max(most, 0):.1%}，"
+        f"测试上{taken.method}比{first.method}{'低' if lost > 0 else '高'}{abs(lost):.1%}，"
+        f"区间说至多低{max(most, 0):.1%}，"
         f"不到约定的{TOLERATED:.0%}，便宜的就够了"
         + ("（只算换用户；塔换一个种子会怎样，没有算）" if learned(first, taken) else "")
     )
@@ -90,7 +91,7 @@ def online(report: Report, claims: Claims) -> str:
     if n < MANY:
         told += f"；线上真差这么多的话，两组各要{_users(n)}，才有八成把握看出来（两比例公式，Fleiss等2003）"
     else:
-        told += "，一样多，按它算不出A/B要多少人"
+        told += "，一样多，按这个差别算不出A/B要多少人"
     offline = f"。离线成对地比，{metric}差{abs(test.difference):.4f}，{report.users:,}位测试用户"
     if rivalry.p < 0.05:
         told += f"{offline}已经看得出（校正后{p_equals(rivalry.p)}）"

@@ -19,10 +19,11 @@ NEW_RIVALS = ("tfidf_char", "lexical", "both", "two_tower_both", "random")
 
 @dataclass(frozen=True)
 class Contest:
-    """A text method against NEW_RIVALS, by key."""
+    """A text method against NEW_RIVALS, by key, judged by a metric."""
 
     text: Result
     rivals: dict[str, Rivalry]
+    metric: str
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,10 @@ def new_items(cold: Report) -> NewItems:
     def contest(where: Report) -> Contest:
         text = where.best("text")
         keys = [key for key in NEW_RIVALS if key in where.results and key != text.key]
-        return Contest(text, versus_each(where, text, keys))
+        return Contest(text, versus_each(where, text, keys), where.main)
 
     plain = {key: unplaced for key, (unplaced, _) in cold.mixed.items()}
-    mixed = replace(cold, results=plain, validation=cold.mixed_validation)
+    mixed = replace(cold, results=plain, validation=cold.mixed_validation, k=cold.whole_k or cold.k)
     return NewItems(cold, contest(cold), contest(mixed))
 
 

@@ -95,7 +95,7 @@ def introduction(report: Report, sides: Sides, against: dict[str, Rivalry]) -> s
     where = "按验证集" if report.validation else "按测试"
     told = f"{where}，最好的文本方法是{text}，最好的协同方法是{behaviour}，"
     same = sides.plain.key == sides.behaviour.key
-    told += "它也是最好的非文本方法。" if same else f"最好的非文本方法是{sides.plain.method}。"
+    told += f"{behaviour}也是最好的非文本方法。" if same else f"最好的非文本方法是{sides.plain.method}。"
     if sides.behaviour.key == "random":
         told = f"{where}，最好的文本方法是{text}。候选全是新物品，只靠行为的方法给每一件同样的分数，"
         told += "和它们那份人人相同的名单比没有意义，所以拿随机的次序和它比。"

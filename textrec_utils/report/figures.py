@@ -15,12 +15,15 @@ from textrec_utils.report.run import Report
 
 
 def cost_figure(report: Report, sides: Sides) -> Axes:
-    """Each method's main metric over its seconds, a marker a family, the front joined and named."""
+    """Each method's main metric over its seconds, the front joined and named. A family has the same colour and marker
+    in every report, whichever others are there."""
     use_cjk_font()
     _, ax = plt.subplots(figsize=(7.5, 4.2))
     places = {key: (r.cost.seconds, r.mean(report.main)) for key, r in report.results.items()}
-    for i, family in enumerate(dict.fromkeys(METHODS[key].family for key in places)):
+    for i, family in enumerate(dict.fromkeys(method.family for method in METHODS.values())):
         points = [place for key, place in places.items() if METHODS[key].family == family]
+        if not points:
+            continue
         look = {"marker": MARKERS[i % len(MARKERS)], "color": GREYS[i % len(GREYS)], "label": family}
         ax.scatter(*zip(*points), s=45, zorder=3, **look)
     edge = np.array([places[r.key] for r in front(report)]).reshape(-1, 2)
@@ -28,11 +31,11 @@ def cost_figure(report: Report, sides: Sides) -> Axes:
     named = {r.key: r for r in (*front(report), sides.text, sides.behaviour)}.values()
     look = {"fontsize": 9, "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}}
     for result in named:
-        ax.annotate(result.method, places[result.key], (6, 6), textcoords="offset points", **look)
+        ax.annotate(in_figure(result.method), places[result.key], (6, 6), textcoords="offset points", **look)
     ax.set(xscale="log", xlabel="总时间（秒，对数轴）", ylabel=report.main)
     ax.margins(x=0.14, y=0.12)
     ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
-    spread_labels(ax)
+    spread_labels(ax, margin=4, points=list(places.values()))
     return ax
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from textrec_utils.core.escape import in_markdown
 from textrec_utils.evaluation.groups import group_recall, pair_hits
 from textrec_utils.evaluation.statistics import FEW_USERS, compare
 from textrec_utils.report.comparisons import Sides
@@ -21,12 +22,14 @@ UNITS = {
 @dataclass(frozen=True)
 class Grouping:
     """One way to part the test. table: a row a group, with both methods' hit rates, their difference and its p.
-    left_out: test positives in groups too small to be shown. spans: by method, (groups, 2) ends of its intervals."""
+    left_out: test positives in groups too small to be shown. spans: by method, (groups, 2) ends of its intervals.
+    alone: the name of the one group there was to show, which is no comparison of groups: then the table is empty."""
 
     name: str
     table: pd.DataFrame
     left_out: int
     spans: dict[str, np.ndarray] = field(default_factory=dict)
+    alone: str = ""
 
     @property
     def title(self) -> str:
@@ -34,7 +37,10 @@ class Grouping:
 
     @property
     def note(self) -> str:
-        return f"有{self.left_out}条测试在不足{FEW_USERS}位用户的组里，不单列。" if self.left_out else ""
+        left = f"有{self.left_out}条测试在不足{FEW_USERS}位用户的组里，不单列。" if self.left_out else ""
+        if self.alone:
+            left = f"够{FEW_USERS}位用户的组只有“{in_markdown(self.alone)}”一个，没有第二组可比，不列表。"
+        return left
 
 
 def thirds(counts: pd.Series) -> pd.Series:
@@ -76,5 +82,8 @@ def groupings(report: Report, sides: Sides) -> list[Grouping]:
         tests = [compare(x["hit"], y["hit"], users=x["user"]) for x, y in inside]
         table["p"] = [test.p_value for test in tests]
         spans = {side.method: part[["low", "high"]].to_numpy(float) for side, part in zip(pair, (a, b))}
+        if len(table) == 1:  # nothing to compare it with
+            found.append(Grouping(name, table.iloc[:0], 0, {}, str(table["组"].iloc[0])))
+            continue
         found.append(Grouping(name, table, len(groups) - int(table["测试条数"].sum()), spans))
     return found

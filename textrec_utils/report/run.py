@@ -15,6 +15,7 @@ from scipy import sparse
 
 from textrec_utils.baselines.base import Recommender
 from textrec_utils.core.errors import DataError, TooLittleData, TooMuchData
+from textrec_utils.core.progress import tell_step
 from textrec_utils.datasets.dataset import Dataset
 from textrec_utils.encoder.loading import DEFAULT_MODEL
 from textrec_utils.evaluation.results import Result, evaluate
@@ -91,8 +92,9 @@ class Serving:
 class Report:
     """A profile's methods on one split: `tune()`, then `run()`, then `results`, by method; `validate()` for choosing.
 
-    k: length of the judged lists. budget: settings that each method with a grid may try on validation; 0: defaults,
-    no hybrid. model, prefix: of the encoder. two_tower: the towers' settings (None: the course's). tuned: by method.
+    k: length of the judged lists. whole_k: of those of new items among all items (0: k). budget: settings that each
+    method with a grid may try on validation; 0: defaults, no hybrid. model, prefix: of the encoder. two_tower: the
+    towers' settings (None: the course's). tuned: by method.
     cautions: what a reader must know before trusting a number, one sentence each. mixed: of new items alone, by method:
     its result where they stand among all items, as it is and with places kept for them. validation: by method, its main
     metric on the first inner split; what is best is chosen by that, and judged on the test. mixed_validation: the same
@@ -118,6 +120,7 @@ class Report:
     serving: dict[str, Serving] = field(default_factory=dict)
     chosen: dict[str, Tuned] = field(default_factory=dict)
     searches: dict[str, float] = field(default_factory=dict)
+    whole_k: int = 0
 
     def __post_init__(self):
         if self.k < 1 or self.budget < 0:
@@ -125,6 +128,7 @@ class Report:
         methods_of(self.profile)
         self.metrics = [f"{name}@{self.k}" for name in METRICS]
         self.main = self.metrics[0]
+        self.whole_main = f"{METRICS[0]}@{self.whole_k or self.k}"
         self.users, self.candidates = len(self.split.test_users), int(self.split.candidates.sum())
         self.few = self.users < FEW_USERS  # then nothing is compared, and nobody wins
         self.cold_share = float(self.split.cold[self.split.test["item"]].mean())  # of the test
@@ -150,6 +154,7 @@ class Report:
         lost: dict[str, list[str]] = {}
         options = {"budget": self.budget, "seed": self.seed, "fading": True}
         grids = [method for method in methods_of(self.profile) if method.grid and self.budget]
+        tell_step(f"调参（{'、'.join(method.label for method in grids)}）")
         try:
             made = tune_all([method.grid for method in grids], self.split, self.main, **options)
             self.tuned |= {method.key: made[method.grid] for method in grids}
@@ -174,12 +179,14 @@ class Report:
             ahead.append(self._shop(self.split.inner()))  # for half-lives and for `validate`
             if self.budget and self.split.dataset.has_time and not self.few:
                 shop.inner = ahead[-1]
+        tell_step(f"编码文本、训练双塔和词向量{self._where}")
         train_ahead(ahead, [method.key for method in methods])
         model = Path(self.model).name if Path(self.model).is_absolute() else self.model
         told = {"model": model, "prefix": self.prefix}
-        for method in methods:
+        for n, method in enumerate(methods, start=1):
             if shop.lacking(method.needs) == ["tuning"]:  # said where the settings are shown
                 continue
+            tell_step(f"跑“{method.label}”（第 {n} 个方法，共 {len(methods)} 个{self._where}）")
             try:
                 model = shop.build(method)
                 made = evaluate(model, self.split, self.metrics, name=method.label, key=method.key)
@@ -195,6 +202,10 @@ class Report:
         self.chosen = shop.chosen
         self.searches = {key: found.cost.seconds for key, found in {**self.tuned, **shop.chosen}.items()}
         return self.results
+
+    @property
+    def _where(self) -> str:
+        return "，新物品" if self.split.protocol == "cold_items" else ""
 
     def _shop(self, split: Split) -> Workshop:
         return Workshop(split, self.model, self.prefix, self.seed, self.tuned, self.two_tower, self.main)
@@ -213,7 +224,8 @@ class Report:
             self.cautions.append("数据少得分不出验证集，“最好的”是看着测试结果挑的，分数偏乐观")
             return self.validation
         shop, judged = self._shop(inner), {**self.tuned, **self.chosen}
-        for key in self.results:
+        for n, key in enumerate(self.results, start=1):
+            tell_step(f"验证“{METHODS[key].label}”（第 {n} 个方法，共 {len(self.results)} 个{self._where}）")
             mixed = key in self.mixed and METHODS[key].kind == "text"
             if key in judged:
                 self.validation[key] = float(judged[key].table["#0"].iloc[0])
@@ -224,8 +236,8 @@ class Report:
                 if key not in judged:
                     self.validation[key] = evaluate(model, inner, [self.main], fit=False).mean(self.main)
                 if mixed:
-                    made = evaluate(model, inner.among_all(), [self.main], fit=False)
-                    self.mixed_validation[key] = made.mean(self.main)
+                    made = evaluate(model, inner.among_all(), [self.whole_main], fit=False)
+                    self.mixed_validation[key] = made.mean(self.whole_main)
         return self.validation
 
     def worth(self, key: str) -> float:
@@ -250,18 +262,21 @@ class Report:
         whole = self.split.among_all()
         if isinstance(model, Blend):  # of all methods these alone ask who may be recommended
             model.fit(whole)
-        kept = NewcomerPlaces([model], k=self.k, fit_parts=False)
-        plain, placed = (evaluate(m, whole, [self.main], fit=m is kept, **told) for m in (model, kept))
+        kept = NewcomerPlaces([model], k=self.whole_k or self.k, fit_parts=False)
+        plain, placed = (evaluate(m, whole, [self.whole_main], fit=m is kept, **told) for m in (model, kept))
         return plain, placed
 
     def mixed_board(self) -> pd.DataFrame:
         """New items among themselves and among all items, as it is and with places kept for them; best first."""
         rows = [
-            [self.results[key].method, self.results[key].mean(self.main), *(r.mean(self.main) for r in both)]
+            [self.results[key].method, self.results[key].mean(self.main), *(r.mean(self.whole_main) for r in both)]
             for key, both in self.mixed.items()
         ]
-        table = pd.DataFrame(rows, columns=["方法", "新物品之间", "混在全库", "混，留位置"])
-        table = table.sort_values("混，留位置", ascending=False, kind="stable", ignore_index=True)
+        columns = ["新物品之间", "混在全库", "混，留位置"]
+        if self.whole_main != self.main:  # their figures can't be compared: each says what it is
+            columns = [f"{name}（{m}）" for name, m in zip(columns, [self.main] + [self.whole_main] * 2)]
+        table = pd.DataFrame(rows, columns=["方法", *columns])
+        table = table.sort_values(columns[-1], ascending=False, kind="stable", ignore_index=True)
         return table.set_axis(table.index + 1)
 
     def best(self, *kinds: str, but: Sequence[str] = ("random",)) -> Result:
@@ -283,11 +298,14 @@ class Report:
         return table[["方法", *shown, "秒", "峰值 MB"]].set_axis(table.index + 1)
 
     def among_new_items(self, min_value: float | None = None) -> Report:
-        """The same, quick, where only new items are recommended. Raises DataError where the data don't allow it."""
+        """The same, quick, where only new items are recommended. Raises DataError where the data don't allow it.
+
+        Of few new items a list of k would hold most: there k is at most a fifth of them; among all items it stays.
+        """
         split = open_split(self.split.dataset, "cold_items", min_value=min_value, seed=self.seed)
         k = min(self.k, max(1, int(split.candidates.sum()) // 5))
         nothing = {f.name: f.default_factory() for f in fields(self) if f.default_factory is not MISSING}
-        return replace(self, split=split, profile="quick", k=k, budget=0, **nothing)
+        return replace(self, split=split, profile="quick", k=k, whole_k=self.k, budget=0, **nothing)
 
 
 def _held(model: Recommender) -> int:

@@ -38,7 +38,7 @@ def who_wins(report: Report, claims: Claims) -> str:
         told += f"。{live}"
     return (
         f"{told}。共{len(report.results)}个方法，{report.users:,}位用户，在{report.candidates:,}件候选里全量排序；"
-        f"按{other}，它{_place(report, first.key, other)}"
+        f"按{other}，{first.method}{_place(report, first.key, other)}"
     )
 
 
@@ -80,9 +80,8 @@ def text_or_not(report: Report, sides: Sides, against: dict[str, Rivalry]) -> st
         named = [(sides.behaviour, "最好的协同方法，也是最好的非文本方法")]
     said = [f"{versus(against[side.key], report.main)}，后者是{name}" for side, name in named if side.key in against]
     if sides.text.key.startswith("two_tower"):
-        alone = (
-            "在movielens-zh上，历史一样重时，读随机向量的塔已有它的大半分数（第06章第6节），让近的重以后没有做这个对照"
-        )
+        alone = "在movielens-zh上，历史一样重时，读随机向量的塔已有双塔的大半分数（第06章第6节）"
+        alone += "，让近的重以后没有做这个对照"
         if report.cold_share > 0.5:
             alone = f"不过测试里{report.cold_share:.0%}在训练里没有人喜欢过，在它们身上塔只能靠文字"
         said.append(f"双塔也从行为里学，这一比说的是整座塔，不全是文字的功劳；{alone}")
@@ -130,7 +129,7 @@ def where_it_fails(sides: Sides, found: list[Grouping]) -> str:
     lowest, sure = gaps[text].idxmin(), gaps[gaps["p"] < 0.05].sort_values("差")
     words = f"{len(gaps)}组里{text}命中率最低的是{told(gaps.loc[lowest])}"
     if sure.empty:
-        words += f"；校正之后，没有哪一组里它和{other}的差距是显著的"
+        words += f"；校正之后，没有哪一组里{text}和{other}的差距是显著的"
     elif sure["差"].iloc[0] < 0:
         where = "也正是这一组" if sure.index[0] == lowest else f"是{told(sure.iloc[0])}"
         words += f"；显著落后{other}最多的{where}"
@@ -145,9 +144,9 @@ def among_new_items(new: NewItems) -> str:
 
     The intervals are over users: of another draw of new items or another seed they say nothing.
     """
-    main = new.report.main
 
     def one(where: str, of: Contest) -> str:
+        main = of.metric
         untrained = [r for key, r in of.rivals.items() if key not in ("random", "two_tower_both")]
         strongest = max(untrained, key=lambda r: r.rival.mean(main), default=None)
         said = [f"{versus(strongest, main)}，后者是不训练的对手里分数最高的"] if strongest else []
@@ -157,10 +156,10 @@ def among_new_items(new: NewItems) -> str:
         said += [versus(of.rivals["random"], main)] if "random" in of.rivals else []
         return f"{where}，验证时最好的文本方法是{of.text.method}，{main}是{of.text.mean(main):.4f}，{'；'.join(said)}"
 
-    placed = new.report.mixed[new.mixed.text.key][1].mean(main)
+    placed = new.report.mixed[new.mixed.text.key][1].mean(new.mixed.metric)
     return (
         one("和全部物品混在一起排", new.mixed)
-        + f"。给新物品留位置之后，它是{placed:.4f}。"
+        + f"。给新物品留位置之后，{new.mixed.text.method}的{new.mixed.metric}是{placed:.4f}。"
         + one("只在新物品之间排", new.alone)
         + "。新物品只抽了一批，训练只有一个种子，区间没有算这两样的起落（第06章第6节在movielens-zh上另换过九批）"
     )

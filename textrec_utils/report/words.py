@@ -108,7 +108,7 @@ def live_words(report_key: str, protocol: str) -> str:
         return ""
     others = "停在训练结束的那一刻" if protocol == "temporal" else "不知道请求是哪一刻，训练里倒有别人后来的喜欢"
     return (
-        f"它看得到请求之前所有人的喜欢，测试里的也算；别的方法{others}：这一比并不对等，"
+        f"此刻热门看得到请求之前所有人的喜欢，测试里的也算；别的方法{others}：这一比并不对等，"
         "别的方法每天重训会怎样，第09章第2节在新闻上量过"
     )
 
