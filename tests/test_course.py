@@ -288,7 +288,7 @@ REFUSED = [
     ("budget", "-1", "report 的参数 budget 至少是 0（0 表示协同方法不调参，用默认设置），得到 -1"),
     ("min_value", "inf", "report 的参数 min_value 应是 auto（数据集自己的阈值）或一个有限的数"),
     ("k", "-3", "report 的参数 k 至少是 1"),
-    ("split", "none", "report 的参数 split 应是 auto、leave_last_out、temporal、cold_items、random 之一"),
+    ("split", "none", "report 的参数 split 应是 auto、leave_last_out、temporal、cold_items、random、given 之一"),
     ("profile", "huge", "report 的参数 profile 应是 quick、full 之一"),
     ("metrics_csv", "x.csv", "report 没有参数 metrics_csv"),
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textrec_utils.core.errors import TextrecError
+from textrec_utils.core.escape import in_format
 from textrec_utils.core.files import atomic_path, sha256_of, write_atomic
 from textrec_utils.core.paths import build_dir, notebooks_dir
 from textrec_utils.course.chapters import Chapter
@@ -148,8 +149,9 @@ def _execute(
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what goes wrong is told in one sentence
     with atomic_path(executed) as temporary:
+        paths = map(in_format, (chapter.path, temporary))
         papermill.execute_notebook(
-            str(chapter.path), str(temporary), parameters=parameters, kernel_name="python3", progress_bar=False,
+            *paths, parameters=parameters, kernel_name="python3", progress_bar=False,
             request_save_on_cell_execute=False, language="python", extra_arguments=["--IPKernelApp.log_level=50"],
             on_cell_start=begun, resources={"metadata": {"path": str(notebooks_dir())}},
         )  # fmt: skip

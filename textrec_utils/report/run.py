@@ -27,7 +27,9 @@ from textrec_utils.report.methods import KINDS, METHODS, Workshop, methods_of, t
 from textrec_utils.splits import Split, make_split
 from textrec_utils.tuning import Tuned, tune_all, tune_one
 
-SPLIT_NAMES = {"leave_last_out": "留最后一条", "temporal": "按时间", "cold_items": "新物品", "random": "随机"}
+SPLIT_NAMES = {
+    "leave_last_out": "留最后一条", "temporal": "按时间", "cold_items": "新物品", "random": "随机", "given": "给定",
+}  # fmt: skip
 ENOUGH = 200  # test users, for the split by time to be taken
 METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit")  # the first decides
 REQUESTS = 20  # timed one by one
