@@ -20,8 +20,9 @@ TAGS = (
 ATTRIBUTES = ("alt", "border", "class", "colspan", "height", "href", "id", "rowspan", "scope", "src", "style", "title")
 
 
-def write_page(notebook: Path, page: Path, name: str) -> None:
-    """name: of the chapter that the notebook is a run of, for the links to its neighbours."""
+def write_page(notebook: Path, page: Path, name: str, title: str = "") -> None:
+    """name: of the chapter that the notebook is a run of, for the links to its neighbours. title: of the page, for tabs
+    and bookmarks; the notebook's first heading where there is none."""
     import nbformat
     from traitlets.config import Config
 
@@ -43,7 +44,7 @@ def write_page(notebook: Path, page: Path, name: str) -> None:
         extra_template_basedirs=[str(STATIC.parent)], extra_template_paths=[str(STATIC)],
     )  # fmt: skip
     content = nbformat.read(notebook, as_version=4)
-    content.metadata["title"] = Chapter(notebook).title
+    content.metadata["title"] = title or Chapter(notebook).title
     describe_figures(content.cells)
     _make_harmless(content.cells)
     resources = {"textrec_nav": links, "textrec_findings_only": findings_only}

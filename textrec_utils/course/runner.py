@@ -14,7 +14,7 @@ from textrec_utils.core.errors import TextrecError
 from textrec_utils.core.escape import in_format
 from textrec_utils.core.files import atomic_path, sha256_of, write_atomic
 from textrec_utils.core.paths import build_dir, notebooks_dir
-from textrec_utils.course.chapters import Chapter
+from textrec_utils.course.chapters import Chapter, title_of
 from textrec_utils.course.index import log_path, read_state, state_path
 from textrec_utils.course.pages import ANSWERS, write_page
 
@@ -83,7 +83,7 @@ def run_notebook(
         executed, page = build_dir() / "notebooks" / f"{slug}.ipynb", build_dir() / "report" / f"{slug}.html"
         answers = page.with_name(f"{ANSWERS}{chapter.name}.html")
         _execute(chapter, given, executed, begun)
-        write_page(executed, page, chapter.name)
+        write_page(executed, page, chapter.name, title_of(chapter, parameters))
         if chapter.answers.exists():  # shown as committed: the answers were run when they were written
             write_page(chapter.answers, answers, chapter.name)
         made = [p for p in (executed, page, answers, metrics) if p.exists()]
