@@ -12,7 +12,8 @@ from tests.small_report import made
 from textrec_utils.baselines import EASE
 from textrec_utils.datasets import DataError, Dataset, load_dataset
 from textrec_utils.evaluation import evaluate
-from textrec_utils.report import METHODS, open_split
+from textrec_utils.report import METHODS, advice, open_split
+from textrec_utils.report.claims import gather
 from textrec_utils.tuning import tune
 
 INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
@@ -98,6 +99,8 @@ def test_a_report_stands_on_the_parts(tmp_path, monkeypatch):
         monkeypatch.delitem(METHODS, key)
     report = made(open_split(load_dataset(in_parts(tmp_path, valid=False))))
     assert report.protocol == "给定（given）" and set(report.results) == set(METHODS)
+    told = advice.in_words(report, gather(report))
+    assert report.split.leaks == "不泄漏：训练都不晚于测试" and "换一个时刻：只切了一刀" in told
     assert set(report.validate()) == set(METHODS) and not re.search("没有跑|没有调参", str(report.cautions))
 
 

@@ -138,12 +138,12 @@ def test_a_given_split_learns_from_what_is_before_and_validates_on_its_own_part(
     assert inner.protocol == "given" and sorted(inner.test["timestamp"]) == [3, 3] and len(inner.train) == 4
     last = inner.inner()  # nothing is given any more
     assert last.protocol == "leave_last_out" and len(last.train) == len(last.test) == 2
-    assert split.leaks == "划分是给定的，不泄漏：训练都不晚于测试"
+    assert split.leaks == "不泄漏：训练都不晚于测试"
 
 
 def test_a_given_split_tells_what_it_leaks():
     late = make_split(given_parts([(0, 4, 9, 0), *GIVEN]), "given")
-    assert late.leaks == "划分是给定的，训练里有1条晚于最早的测试"
+    assert late.leaks == "训练里有1条晚于最早的测试"
     untimed = make_split(given_parts(GIVEN, has_time=False), "given")
     assert "没有时间，看不出" in untimed.leaks and untimed.inner().inner().protocol == "random"
 

@@ -269,8 +269,8 @@ def _given(dataset, pairs, *, at=None, fraction=0.2, seed=0, min_history=1) -> S
         part = _leave_last_out if dataset.has_time else _random
         return part(dataset, pairs, fraction=fraction, seed=seed, min_history=min_history)
     later = int((times[~is_test] > times[is_test].min()).sum())
-    leaks = f"划分是给定的，训练里有{later:,}条晚于最早的测试" if later else "划分是给定的，不泄漏：训练都不晚于测试"
-    leaks = leaks if dataset.has_time else "划分是给定的，没有时间，看不出训练里有没有测试之后的行为"
+    leaks = f"训练里有{later:,}条晚于最早的测试" if later else "不泄漏：训练都不晚于测试"
+    leaks = leaks if dataset.has_time else "没有时间，看不出训练里有没有测试之后的行为"
     return _build(dataset, pairs, is_test, "given", leaks, seed, min_history=min_history)
 
 
