@@ -296,9 +296,9 @@ def _train(shop: Workshop, key: str) -> None:
 
 # ---------------------------------------------------------------- the registry
 
+_SQUARE = {"memory": needed_bytes}
 _EVERY, _TEXT = {"profiles": ("quick", "full")}, {"needs": frozenset({"text"})}
 _BERT = _TEXT | {"encodes": True}
-_SQUARE = {"memory": needed_bytes}
 _TOWER, _TUNED = _EVERY | _BERT, frozenset({"text", "tuning"})
 
 for _method in (

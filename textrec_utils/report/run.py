@@ -102,8 +102,8 @@ class Report:
     metric on the first inner split; what is best is chosen by that, and judged on the test. mixed_validation: the same
     of text methods where new items stand among all items. serving: by method.
     chosen: by method, what building it chose (half-lives, shares). searches: by method, seconds that choosing its
-    settings took. methods: the profile's, but for those whose memory the machine hasn't got; no_room: these, and the
-    sentence that says so.
+    settings took. free: bytes of memory that one may count on (None: what is free now). methods: the profile's, but
+    for those that need more of it (`no_room`): `look()` and `board()` say so.
     """
 
     split: Split
@@ -123,11 +123,13 @@ class Report:
     serving: dict[str, Serving] = field(default_factory=dict)
     chosen: dict[str, Tuned] = field(default_factory=dict)
     searches: dict[str, float] = field(default_factory=dict)
+    free: int | None = None
 
     def __post_init__(self):
         if self.k < 1 or self.budget < 0:
             raise DataError(f"k至少是1，budget至少是0，得到{self.k}和{self.budget}。")
-        methods, n, self.free = methods_of(self.profile), self.split.n_items, free_memory()
+        self.free = free_memory() if self.free is None else self.free
+        methods, n = methods_of(self.profile), self.split.n_items
         self.no_room = [method for method in methods if method.memory and method.memory(n) > ROOM * self.free]
         self.methods = [method for method in methods if method not in self.no_room]
         self.metrics = [f"{name}@{self.k}" for name in METRICS]
@@ -153,7 +155,7 @@ class Report:
         return [few] * self.few + found
 
     def no_room_words(self) -> list[str]:
-        """The sentence on methods that don't fit into the memory, if any."""
+        """The sentence on methods that don't fit into the memory, if any; the report on new items leaves it to this."""
         if not self.no_room:
             return []
         names, n = "、".join(method.label for method in self.no_room), self.split.n_items
@@ -186,16 +188,16 @@ class Report:
 
         Each result holds the whole cost of its vectors and training; what tuning took is in none.
         """
-        shop = self._shop(self.split)
+        shop, methods = self._shop(self.split), self.methods
         ahead = [shop]
         with suppress(TooLittleData):
             ahead.append(self._shop(self.split.inner()))  # for half-lives and for `validate`
             if self.budget and self.split.dataset.has_time and not self.few:
                 shop.inner = ahead[-1]
-        train_ahead(ahead, [method.key for method in self.methods])
+        train_ahead(ahead, [method.key for method in methods])
         model = Path(self.model).name if Path(self.model).is_absolute() else self.model
         told = {"model": model, "prefix": self.prefix}
-        for method in self.methods:
+        for method in methods:
             if shop.lacking(method.needs) == ["tuning"]:  # said where the settings are shown
                 continue
             try:
@@ -210,7 +212,6 @@ class Report:
             self.serving[method.key] = self._served(model)
             if self.split.protocol == "cold_items":
                 self.mixed[method.key] = self._among_all(model, name=method.label, key=method.key)
-        self.cautions += [told for told in self.no_room_words() if told not in self.cautions]
         self.chosen = shop.chosen
         self.searches = {key: found.cost.seconds for key, found in {**self.tuned, **shop.chosen}.items()}
         return self.results
