@@ -83,7 +83,8 @@ def in_parts(folder: Path, valid: bool = True) -> Path:
 def test_recbole_parts_are_the_split(tmp_path):
     dataset = load_dataset(in_parts(tmp_path))
     assert dataset.default_protocol == "given"
-    assert "划分是给定的：toy.train.inter、toy.valid.inter、toy.test.inter" in dataset.removed
+    told = "划分是给定的（toy.train.inter、toy.valid.inter、toy.test.inter），设置只在 toy.valid.inter 上选，不另分三次"
+    assert told in dataset.removed
     split = open_split(dataset)
     assert (split.protocol, len(split.train), len(split.test)) == ("given", 420, 60)
     assert set(split.test["timestamp"]) == {1_600_000_420} and set(split.inner().test["timestamp"]) == {1_600_000_360}
@@ -106,6 +107,8 @@ def test_a_report_stands_on_the_parts(tmp_path, monkeypatch):
 
 def test_faults_in_parts_name_the_file_that_has_them(tmp_path):
     folder = in_parts(tmp_path)
+    valid = folder / "toy.valid.inter"
+    valid.write_text(valid.read_text().replace("\t5\t", "\t0\t"))  # nothing liked: in a part no fault
     with open(folder / "toy.test.inter", "a") as f:
         f.write("u1\ti99\t5\t1600000000\n")
     with pytest.raises(DataError, match=r"toy\.test\.inter 第 62 行：item_id 'i99' 不在 toy\.item 里"):

@@ -79,17 +79,26 @@ def _given(name: str, items: pd.DataFrame, users: pd.DataFrame | None, tables: l
     whole.attrs = tables[0].attrs | {"path": paths[0].with_name("、".join(path.name for path in paths))}
     try:
         dataset = from_tables(name, items, users, whole.drop(columns="part"))
-    except DataError:
-        for table in tables:  # the file that is at fault alone tells its own line
-            from_tables(name, items, users, table)
+    except DataError as error:
+        for table in tables:  # the one at fault tells its own line; alone it may have other faults
+            try:
+                from_tables(name, items, users, table)
+            except DataError as own:
+                if _remedy(own) == _remedy(error):
+                    raise own from None
         raise
     rows = dataset.interactions.assign(part=whole["part"])
-    notes = [f"划分是给定的：{'、'.join(path.name for path in paths)}"]
+    where = f"只在 {paths[1].name} 上选，不另分三次" if len(paths) == 3 else "在 train 里另分出来的验证上选"
+    notes = [f"划分是给定的（{'、'.join(path.name for path in paths)}），设置{where}"]
     pairs = rows.drop_duplicates(["user_id", "item_id", "part"])
     if twice := int(pairs.duplicated(["user_id", "item_id"]).sum()):
         notes.append(f"{twice} 对用户和物品在不止一个文件里，只算时间最早的一次")
     removed = (*notes, *dataset.removed)
     return replace(dataset, interactions=rows, default_protocol="given", removed=removed)
+
+
+def _remedy(error: DataError) -> str:
+    return str(error).rpartition("，")[2]
 
 
 def _items(folder: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
