@@ -2,7 +2,6 @@
 
 import tracemalloc
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -150,7 +149,7 @@ def test_ease_with_text_is_ease_over_more_rows(tiny):
 
 
 def test_ease_that_will_not_fit_is_refused_with_the_bytes(tiny, monkeypatch):
-    monkeypatch.setattr(ease.psutil, "virtual_memory", lambda: SimpleNamespace(available=16_000))
+    monkeypatch.setattr(ease, "free_memory", lambda: 16_000)
     with pytest.raises(TooMuchData, match=r"共 16,448 字节，现在只有 16,000 字节可用"):
         EASE().fit(tiny)
     monkeypatch.undo()

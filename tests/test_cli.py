@@ -224,6 +224,12 @@ def test_two_runs_into_one_build_folder_wait_for_each_other(small_course):
     assert process.returncode == 0 and "[1/1] 00_first" in out.decode(), err.decode()
 
 
+def test_what_the_memory_will_not_hold_is_told_before_a_kernel_starts(small_course, own_folder, monkeypatch):
+    monkeypatch.setattr("textrec_utils.report.run.free_memory", lambda: 10)
+    told = run("report", "-p", "dataset", str(own_folder)).output
+    assert told.startswith("注意：EASE、EASE＋文字没有跑：30件物品要") and told.index("注意") < told.index("[1/1]")
+
+
 def full(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device", "vocab.txt")
 

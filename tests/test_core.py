@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -22,11 +23,12 @@ from textrec_utils.core import (
     cached_arrays,
     cached_rows,
     in_own_process,
+    machine,
     store,
     write_atomic,
 )
 from textrec_utils.core.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
-from textrec_utils.core.escape import in_csv, in_figure, in_markdown
+from textrec_utils.core.escape import in_csv, in_figure, in_format, in_markdown
 from textrec_utils.core.files import atomic_folder, atomic_path
 from textrec_utils.core.processes import Terminated
 from textrec_utils.core.seeds import seeded
@@ -399,6 +401,29 @@ def test_a_handler_that_python_cannot_put_back_is_left_alone(monkeypatch):
     assert before == []
 
 
+# ---------------------------------------------------------------- the machine
+
+
+def test_a_containers_limit_counts_where_it_is_lower(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8_000))
+    assert machine.free_memory() == 8_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.free_memory() == 8_000
+    for folder, limit, used, spare in (
+        (tmp_path, "memory.max", "memory.current", "inactive_file"),
+        (tmp_path / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        folder.mkdir(exist_ok=True)
+        (folder / limit).write_text("5000\n")
+        (folder / used).write_text("4000\n")
+        (folder / "memory.stat").write_text(f"anon 1\n{spare} 300\n")
+        assert machine.free_memory() == 1_300
+        (folder / used).write_text("9000\n")
+        assert machine.free_memory() == 0
+        (folder / limit).unlink()
+
+
 # ---------------------------------------------------------------- words
 
 
@@ -431,3 +456,4 @@ def test_figures_and_spreadsheets_show_data_as_it_is_written():
     plt.close(figure)
     assert in_csv("=1+1") == "'=1+1" and in_csv("茶") == "茶" and in_csv("-3") == "'-3"
     assert json.loads(json.dumps(in_csv("@x"))) == "'@x"
+    assert in_format("课程{2024}/{}").format(1) == "课程{2024}/{}"

@@ -167,10 +167,10 @@ def test_a_dead_kernel_is_an_outcome_with_a_log(small_course):
 def test_a_page_that_cannot_be_made_is_an_outcome_with_a_log(small_course, monkeypatch):
     real = runner.write_page
 
-    def fails_once(notebook, page, name):
+    def fails_once(notebook, page, *others):
         if page.stem == "00_first":
             raise RuntimeError("template lost")
-        real(notebook, page, name)
+        real(notebook, page, *others)
 
     monkeypatch.setattr(runner, "write_page", fails_once)
     result = run("run", "0", "1")
@@ -288,7 +288,7 @@ REFUSED = [
     ("budget", "-1", "report 的参数 budget 至少是 0（0 表示协同方法不调参，用默认设置），得到 -1"),
     ("min_value", "inf", "report 的参数 min_value 应是 auto（数据集自己的阈值）或一个有限的数"),
     ("k", "-3", "report 的参数 k 至少是 1"),
-    ("split", "none", "report 的参数 split 应是 auto、leave_last_out、temporal、cold_items、random 之一"),
+    ("split", "none", "report 的参数 split 应是 auto、leave_last_out、temporal、cold_items、random、given 之一"),
     ("profile", "huge", "report 的参数 profile 应是 quick、full 之一"),
     ("metrics_csv", "x.csv", "report 没有参数 metrics_csv"),
 ]
@@ -391,6 +391,28 @@ def test_reports_with_other_parameters_stand_beside(small_course, own_folder):
     assert index.index('href="report.html"') < index.index(f'href="{pages[1]}.html"')
     (build / "report" / "metrics" / "report.csv").unlink()
     assert "一眼看结果：shop，p 划分，k=20" in build_index().read_text(encoding="utf-8")
+
+
+def test_the_index_tells_reports_apart(small_course, own_folder):
+    """All had one title, and two folders of one name the same parameters beside it."""
+    folders = [own_folder, tmp_copy(own_folder)]
+    assert run("report", "-p", "k=20").exit_code == 0
+    for folder in folders:
+        assert run("report", "-p", "dataset", str(folder)).exit_code == 0
+    assert run("report", "-p", "dataset", str(own_folder), "-p", "k=20").exit_code == 0
+    report = small_course / "build" / "report"
+    index = (report / "index.html").read_text(encoding="utf-8")
+    titles = re.findall(r'<a href="report[^"]*">(报告：.*?)</a></td><td>(.*?)</td>', index)
+    above = own_folder.parent.name
+    assert sorted(titles) == sorted([
+        ("报告：movielens-zh，k=20", "k=20"), (f"报告：{above}/shop", f"dataset={above}/shop"),
+        ("报告：other/shop", "dataset=other/shop"), ("报告：shop，k=20", "dataset=shop，k=20"),
+    ])  # fmt: skip
+    pages = [p.read_text(encoding="utf-8") for p in report.glob("report-*.html")]
+    assert sum("<title>报告：shop</title>" in page for page in pages) == 2
+    assert any("<title>报告：shop，k=20</title>" in page for page in pages)
+    (small_course / "notebooks" / "report.ipynb").write_text("{}", encoding="utf-8")
+    assert "报告：other/shop" in build_index().read_text(encoding="utf-8")
 
 
 def tmp_copy(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """Figures: a curve that grows is one figure, not many; names from data are shown as they are written."""
 
 import io
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,3 +98,12 @@ def test_a_figure_in_a_notebook_has_two_dots_to_a_pixel_of_the_page_and_few_byte
     assert len(set(picture.convert("RGB").get_flattened_data())) > 81  # no colour of the picture is lost to the palette
     plt.close(figure)
     assert sharp_png(plt.Figure()) is None
+
+
+def test_a_script_without_a_font_leaves_no_warning_in_the_page():
+    figure, ax = plt.subplots()
+    ax.set_title("ไทย")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sharp_png(figure)
+    plt.close(figure)

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from matplotlib import pyplot as plt
@@ -15,7 +14,18 @@ from textrec_utils.core.escape import in_markdown
 from textrec_utils.datasets import load_dataset
 from textrec_utils.evaluation import evaluate
 from textrec_utils.finetuning.features import _spelled
-from textrec_utils.report import METHODS, Method, Report, Workshop, methods, methods_of, open_split, register, threshold
+from textrec_utils.report import (
+    METHODS,
+    Method,
+    Report,
+    Workshop,
+    methods,
+    methods_of,
+    open_split,
+    register,
+    run,
+    threshold,
+)
 from textrec_utils.report.claims import gather
 from textrec_utils.report.comparisons import introduction, sides_of
 from textrec_utils.report.figures import cost_figure
@@ -146,10 +156,40 @@ def test_what_a_recommender_needs_counts_though_its_method_says_nothing(registry
     assert list(made(taste, budget=0).results) == ["popularity", "clock"] and fits
 
 
-def test_what_the_memory_will_not_hold_is_left_out(registry, taste, monkeypatch):
+def test_what_the_memory_will_not_hold_is_left_out_before_anything_runs(registry, taste, monkeypatch):
+    for key in set(METHODS) - {"popularity", "itemknn", "tfidf_char", "ease", "ease_text"}:
+        del METHODS[key]
+    need = ease.needed_bytes(taste.n_items)
+    monkeypatch.setattr(EASE, "fit", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(run, "free_memory", lambda: need)  # it would just fit, without a margin
+    report = Report(taste, "full", k=4, budget=1)
+    told = [sentence for sentence in report.look() if "内存" in sentence]
+    assert len(told) == 1 and told[0].startswith("EASE、EASE＋文字没有跑：60件物品要0.0 GB内存")
+    report.tune(), report.run()
+    assert list(report.results) == ["popularity", "itemknn", "tfidf_char"] and list(report.tuned) == ["itemknn"]
+    assert report.cautions.count(told[0]) == 1 and f"**当心**：{in_markdown(told[0])}。" in in_words(
+        report, gather(report)
+    )
+    last = report.board().iloc[-2:]
+    assert list(last["方法"]) == ["EASE（内存放不下，没有跑）", "EASE＋文字（内存放不下，没有跑）"]
+    assert set(last.iloc[:, 1:].to_numpy().ravel()) == {"—"}
+    monkeypatch.setattr(run, "free_memory", lambda: 2 * need)
+    assert not Report(taste, "full").no_room
+    cold = report.among_new_items()  # by the same memory: what is left out there has been told
+    assert [method.key for method in cold.no_room] == ["ease"]
+
+
+def test_a_large_category_names_its_gigabytes(taste, monkeypatch):
+    monkeypatch.setattr(run, "free_memory", lambda: 8 * 10**9)
+    monkeypatch.setattr(type(taste), "n_items", 112_000)
+    (told,) = Report(taste, "quick").no_room_words()
+    assert "EASE没有跑：112,000件物品要50.6 GB内存（和物品数的平方成正比），可用的只有8.0 GB，还要留20%的余地" in told
+
+
+def test_what_memory_takes_at_the_last_moment_is_left_out_too(registry, taste, monkeypatch):
     for key in set(METHODS) - {"popularity", "ease"}:
         del METHODS[key]
-    monkeypatch.setattr(ease.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    monkeypatch.setattr(ease, "free_memory", lambda: 1000)
     report = made(taste, k=4)  # what no other test has tuned: the store would have it
     assert list(report.results) == ["popularity"] and not report.tuned
     assert any("“EASE”没有跑：EASE 要 60² × 4 字节的内存" in caution for caution in report.cautions)

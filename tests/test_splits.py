@@ -1,5 +1,6 @@
 """Splits lose nothing, share nothing, and leak only what they say."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -29,10 +30,11 @@ rows = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9), st.integers(0, 5
 @given(rows, st.sampled_from(PROTOCOLS), st.integers(0, 3))
 def test_nothing_lost_nothing_shared(rows, protocol, seed):
     dataset = small(rows)
+    dataset = replace(dataset, interactions=dataset.interactions.assign(part=np.arange(len(rows)) % 4 // 2))
     try:
         split = make_split(dataset, protocol, seed=seed)
     except DataError as error:
-        assert "没有可评测的用户" in str(error)
+        assert re.search("没有可评测的用户|给定的训练或测试里没有一条", str(error))
         return
     parts = [set(map(tuple, p[["user", "item"]].to_numpy())) for p in (split.train, split.test, split.new_users)]
     assert sum(map(len, parts)) == len(set.union(*parts)) == len(dataset.positives())
@@ -113,6 +115,53 @@ def test_inner_split_keeps_the_rules(mirror):
     inner = split.inner()
     assert inner.options == split.options and 0 < inner.candidates.sum() < len(caixin.items)
     assert inner.train["timestamp"].max() < inner.test["timestamp"].min() < split.test["timestamp"].min()
+
+
+GIVEN = [
+    (0, 0, 1, 0), (0, 1, 2, 0), (0, 2, 3, 1), (0, 3, 4, 2), (1, 1, 1, 0), (1, 2, 2, 0), (1, 3, 3, 1), (1, 0, 5, 2),
+]  # fmt: skip
+
+
+def given_parts(rows, has_time=True) -> Dataset:
+    """rows: user, item, timestamp, part."""
+    dataset = small([row[:3] for row in rows], has_time)
+    return replace(dataset, interactions=dataset.interactions.assign(part=[row[3] for row in rows]))
+
+
+def test_a_given_split_learns_from_what_is_before_and_validates_on_its_own_part():
+    split = make_split(given_parts(GIVEN), "given")
+    rows = [
+        sorted(part[["user", "timestamp"]].itertuples(index=False, name=None)) for part in (split.train, split.test)
+    ]
+    assert rows == [[(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)], [(0, 4), (1, 5)]]
+    (inner,) = split.inners(3)  # the given validation is the only one
+    assert inner.protocol == "given" and sorted(inner.test["timestamp"]) == [3, 3] and len(inner.train) == 4
+    last = inner.inner()  # nothing is given any more
+    assert last.protocol == "leave_last_out" and len(last.train) == len(last.test) == 2
+    assert split.leaks == "不泄漏：训练都不晚于测试"
+
+
+def test_a_given_split_tells_what_it_leaks():
+    late = make_split(given_parts([(0, 4, 9, 0), *GIVEN]), "given")
+    assert late.leaks == "训练里有1条晚于最早的测试"
+    untimed = make_split(given_parts(GIVEN, has_time=False), "given")
+    assert "没有时间，看不出" in untimed.leaks and untimed.inner().inner().protocol == "random"
+
+
+def test_a_given_split_without_a_validation_is_parted_by_time():
+    split = make_split(given_parts([(u, i, t, p // 2) for u, i, t, p in GIVEN]), "given")
+    assert len(split.train) == 6 and [s.protocol for s in split.inners(2)] == ["leave_last_out"] * 2
+    assert len(split.inners(2)[1].train) == 2  # inwards
+
+
+def test_a_given_split_that_is_none_is_refused():
+    with pytest.raises(DataError, match="没有给定的划分，不能用 given；请改用 leave_last_out、"):
+        make_split(small([row[:3] for row in GIVEN]), "given")
+    whole = given_parts(GIVEN)
+    for liked in ([2], [0, 1]):  # nothing to learn from, nothing to judge by
+        value = whole.interactions["part"].isin(liked) * 1.0
+        with pytest.raises(TooLittleData, match="给定的训练或测试里没有一条喜欢"):
+            make_split(replace(whole, interactions=whole.interactions.assign(value=value)), "given")
 
 
 def test_seeds(movielens):

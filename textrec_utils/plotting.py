@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -63,7 +64,9 @@ def sharp_png(figure: Figure, dots: int = 2) -> tuple[bytes, dict] | None:
     if not figure.axes:
         return None
     raw, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(raw, format="png", dpi=dots * figure.dpi, bbox_inches="tight")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # names of data in Thai, say: drawn as boxes
+        figure.savefig(raw, format="png", dpi=dots * figure.dpi, bbox_inches="tight")
     picture = Image.open(raw).convert("RGB")
     picture.quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return small.getvalue(), {"width": picture.width // dots, "height": picture.height // dots}

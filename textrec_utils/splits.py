@@ -18,7 +18,7 @@ from textrec_utils.core.errors import DataError, TooLittleData
 from textrec_utils.core.files import sha256_of
 from textrec_utils.datasets.dataset import TIMED, Dataset
 
-PROTOCOLS = ("leave_last_out", "temporal", "cold_items", "random")
+PROTOCOLS = ("leave_last_out", "temporal", "cold_items", "random", "given")
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,13 @@ class Split:
         """Up to `count` inner splits, `inner()` first: what one of them likes by chance another may not.
 
         Protocols that draw, draw anew; those by time go on inwards, each time on what the last one trained on, as far
-        as the data reach.
+        as the data reach. Of a given split its own validation, where it has one, is the only one.
         """
-        if self.protocol not in TIMED:
-            return [self._inner(n) for n in range(1, count + 1)]
         found = [self.inner()]
+        if found[0].protocol == "given":
+            return found
+        if found[0].protocol not in TIMED:
+            return found + [self._inner(n) for n in range(2, count + 1)]
         while len(found) < count:
             try:
                 found.append(found[-1].inner())
@@ -148,6 +150,9 @@ def make_split(
         cold_items: a seeded `fraction` of the items lose all their positives, which become the test.
             Leaks time like a random split does.
         random: a seeded `fraction` of the positives is the test. Leaks the future.
+        given: as the data came, by `part` of the interactions: the highest number is the test, the next the validation
+            on which settings are chosen, 0 what is left to learn from; where a single number is left, leave_last_out
+            (random without times). Leaks what its maker let it leak.
     fresh_days (temporal only): what lives for days, such as news, is worth recommending for days. Candidates
         are the items published at most so many days before the moment, or after it. Test positives on older
         items stay in the count and can't be found, by any method, so that users and denominators are those of
@@ -161,6 +166,10 @@ def make_split(
         raise DataError(f"没有划分方式 {protocol}：可用的有 {'、'.join(PROTOCOLS)}。")
     if protocol in TIMED and not dataset.has_time:
         raise DataError(f"数据集 {dataset.name} 没有时间戳，不能用 {protocol}；请改用 random 或 cold_items。")
+    if protocol == "given" and "part" not in dataset.interactions:
+        raise DataError(
+            f"数据集 {dataset.name} 没有给定的划分，不能用 given；请改用 {'、'.join(PROTOCOLS[:-1])} 之一。"
+        )
     if not 0 < fraction < 1:
         raise DataError(f"fraction 应在 0 和 1 之间，得到 {fraction:g}。")
     options: dict[str, object] = {"min_history": min_history} if min_history > 1 else {}
@@ -181,6 +190,12 @@ def make_split(
         "user": users.loc[positives["user_id"]].to_numpy(), "item": items.loc[positives["item_id"]].to_numpy(),
         "timestamp": positives["timestamp"].to_numpy(), "value": positives["value"].to_numpy(),
     })  # fmt: skip
+    if protocol == "given":
+        pairs["part"] = positives["part"].to_numpy()
+        if pairs["part"].nunique() < 2 or pairs["part"].max() < dataset.interactions["part"].max():
+            raise TooLittleData(
+                f"{dataset.name} 给定的训练或测试里没有一条喜欢的交互，请换一种划分，或调低 min_value。"
+            )
     return replace(_PARTS[protocol](dataset, pairs, at=at, seed=seed, **options), options=options)
 
 
@@ -248,6 +263,17 @@ def _random(dataset, pairs, *, at=None, fraction=0.2, seed=0, min_history=1) -> 
     return _build(dataset, pairs, is_test, "random", "泄漏未来：用之后的行为预测之前的", seed, min_history=min_history)
 
 
+def _given(dataset, pairs, *, at=None, fraction=0.2, seed=0, min_history=1) -> Split:
+    is_test, times = pairs["part"] == pairs["part"].max(), pairs["timestamp"]
+    if is_test.all():  # what was given is used up
+        part = _leave_last_out if dataset.has_time else _random
+        return part(dataset, pairs, fraction=fraction, seed=seed, min_history=min_history)
+    later = int((times[~is_test] > times[is_test].min()).sum())
+    leaks = f"训练里有{later:,}条晚于最早的测试" if later else "不泄漏：训练都不晚于测试"
+    leaks = leaks if dataset.has_time else "没有时间，看不出训练里有没有测试之后的行为"
+    return _build(dataset, pairs, is_test, "given", leaks, seed, min_history=min_history)
+
+
 def _seconds(at: int | float | str) -> float:
     try:
         return float(at)
@@ -259,4 +285,7 @@ def _seconds(at: int | float | str) -> float:
         raise DataError(f"划分时刻 {at!r} 读不懂，请给 UTC 秒数或 2014-03-21 06:11 这样的时间。") from None
 
 
-_PARTS = {"leave_last_out": _leave_last_out, "temporal": _temporal, "cold_items": _cold_items, "random": _random}
+_PARTS = {
+    "leave_last_out": _leave_last_out, "temporal": _temporal, "cold_items": _cold_items, "random": _random,
+    "given": _given,
+}  # fmt: skip

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-import psutil
 from scipy import sparse
 
 from textrec_utils.baselines.base import Recommender
 from textrec_utils.baselines.history import heard
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import DataError, TooMuchData
+from textrec_utils.core.machine import free_memory
 from textrec_utils.splits import Split
 
 ROWS = 512  # of the items × items matrix, handled at once
+
+
+def needed_bytes(items: int) -> int:
+    """What fitting takes on so many items: the matrix, and what is handled at once."""
+    return 4 * items * (items + 2 * ROWS)
 
 
 class EASE(Recommender):
@@ -38,7 +43,7 @@ class EASE(Recommender):
         from scipy.linalg.lapack import spotrf, spotri
 
         x, n = split.train_matrix, split.n_items
-        need, free = 4 * n * (n + 2 * ROWS), psutil.virtual_memory().available
+        need, free = needed_bytes(n), free_memory()
         if need > free:
             raise TooMuchData(
                 f"{self.name} 要 {n:,}² × 4 字节的内存，共 {need:,} 字节，现在只有 {free:,} 字节可用："

@@ -9,7 +9,7 @@ from textrec_utils.cli import parameters
 
 OWN = {  # beside the fields of TwoTowerConfig
     "dataset": ("movielens-zh", "数据集的名字或文件夹。"),
-    "split": ("leave_last_out", "怎样划分：leave_last_out、temporal、cold_items、random。"),
+    "split": ("leave_last_out", "怎样划分：leave_last_out、temporal、cold_items、random、given（数据自带的）。"),
     "model": ("mini-bert-zh", "编码器的名字或文件夹。"),
     "prefix": ("", "每条文本前加的字，例如 E5 要 'query: '。"),
     "metric": ("ndcg@10", "报告和早停看的指标。"),

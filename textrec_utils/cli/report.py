@@ -73,10 +73,12 @@ def _hold_to(bars: dict, path: Path) -> None:
 def _check(values: dict) -> None:
     """What the data or the split can't do is told before a kernel starts."""
     from textrec_utils.datasets import load_dataset
-    from textrec_utils.report import open_split, threshold
+    from textrec_utils.report import Report, open_split, threshold
 
     dataset = load_dataset(values["dataset"])
     if values["k"] > len(dataset.items):
         raise CourseError(f"report 的参数 k 至多是物品总数 {len(dataset.items)}，得到 {values['k']}。")
     asked = {"min_value": threshold(values.get("min_value", "auto")), "seed": values.get("seed", 0)}
-    open_split(dataset, values.get("split", "auto"), **asked)
+    split = open_split(dataset, values.get("split", "auto"), **asked)
+    for sentence in Report(split, values.get("profile", "full")).no_room_words():
+        click.echo(f"注意：{sentence}。")

@@ -18,6 +18,11 @@ def in_figure(text: object) -> str:
     return " ".join(str(text).split()).replace("$", r"\$")
 
 
+def in_format(text: object) -> str:
+    """What `str.format` leaves as it is written: a brace is no field. papermill formats the paths that it is given."""
+    return str(text).replace("{", "{{").replace("}", "}}")
+
+
 def in_csv(text: object) -> str:
     """A cell that a spreadsheet shows instead of running it (a leading = + - @ begins a command there)."""
     text = str(text)

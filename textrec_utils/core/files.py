@@ -20,7 +20,8 @@ def sha256_of(data: bytes | Path) -> str:
 
 def _beside(path: Path) -> Path:
     # Not the process number alone: two threads, or two machines on one shared disk, may write the same name.
-    return path.with_name(f".{path.stem[:80]}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    stem = path.stem.encode(errors="surrogateescape")[:80].decode(errors="ignore")
+    return path.with_name(f".{stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part{path.suffix}")
 
 
 @contextmanager

@@ -8,6 +8,14 @@ import platform
 import re
 from pathlib import Path
 
+import psutil
+
+CGROUPS = Path("/sys/fs/cgroup")
+LIMITS = (  # of a container, what it uses, and what of that it would give back: cgroup 2, cgroup 1
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+)
+
 
 def versions() -> dict[str, str]:
     """The installed versions of the libraries that numbers depend on most, and Python's."""
@@ -18,6 +26,19 @@ def versions() -> dict[str, str]:
 def cores() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: what the machine has free, or less where a container's limit says so."""
+    free = psutil.virtual_memory().available
+    for limit, used, spare in LIMITS:
+        try:
+            most, now = (int((CGROUPS / name).read_text()) for name in (limit, used))
+            told = (CGROUPS / limit).with_name("memory.stat").read_text()
+            free = min(free, most - now + int(re.search(rf"^{spare} (\d+)$", told, re.M)[1]))
+        except (OSError, ValueError, TypeError):  # another kind of container, or none, or one without a limit
+            continue
+    return max(0, free)
 
 
 def machine() -> str:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -286,9 +287,21 @@ def _typed(owner: str, name: str, text: str, default: object) -> object:
         raise CourseError(f"{owner} 的参数 {name} 应是{kind}（默认 {default!r}），得到 {text!r}。") from None
 
 
-def shown(value: object) -> str:
-    """A parameter for a reader: of a folder on this machine the name is enough."""
-    return Path(str(value)).name if Path(str(value)).is_absolute() else str(value)
+def shown(value: object, parts: int = 1) -> str:
+    """A parameter for a reader: of a folder on this machine the name is enough, or its last `parts`."""
+    path = Path(str(value))
+    return "/".join(path.parts[-parts:]) if path.is_absolute() else str(value)
+
+
+def title_of(chapter: Chapter, parameters: Mapping[str, object], parts: int = 1) -> str:
+    """The title of a run's page; a report's tells what it was made of, since all have one heading."""
+    if chapter.name != "report":
+        return chapter.title
+    values: dict[str, object] = {"dataset": ""}
+    with suppress(CourseError):  # a damaged notebook keeps no other page from its title
+        values |= chapter.parameters()
+    data = shown((values | dict(parameters))["dataset"], parts)
+    return "，".join([f"报告：{data}", *(f"{k}={shown(v, parts)}" for k, v in parameters.items() if k != "dataset")])
 
 
 def slug_of(chapter: Chapter, parameters: Mapping[str, object]) -> str:
@@ -307,4 +320,5 @@ def slug_of(chapter: Chapter, parameters: Mapping[str, object]) -> str:
     name = re.sub(r"[^\w.\-]+", "_", "-".join([chapter.name, *words]))
     if plain and len(name) <= 80:
         return name
-    return f"{name[:80]}-{sha256_of(json.dumps(pairs, ensure_ascii=False).encode())[:8]}"
+    cut = name[:80].encode()[:120].decode(errors="ignore")  # disks count bytes, and 255 of them are all that they take
+    return f"{cut}-{sha256_of(json.dumps(pairs, ensure_ascii=False).encode())[:8]}"

@@ -4,6 +4,8 @@ import json
 import math
 import platform
 import time
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -12,7 +14,7 @@ from textrec_utils import __version__
 from textrec_utils.core.escape import in_csv
 from textrec_utils.core.files import write_atomic
 from textrec_utils.core.paths import build_dir
-from textrec_utils.course.chapters import chapters, shown
+from textrec_utils.course.chapters import chapters, shown, the_report, title_of
 from textrec_utils.course.pages import ANSWERS, STATIC, is_made, write_documents
 
 # A report's later number takes the place of its earlier one; reports never take each other's.
@@ -47,10 +49,10 @@ def build_index() -> Path:
     report = build_dir() / "report"
     states = {p.stem: read_state(p) for p in sorted((build_dir() / "state").glob("*.json"))}
 
-    def entry(name: str, state: dict) -> dict:
+    def entry(name: str, state: dict, parts: int = 1) -> dict:
         page, answers = report / f"{name}.html", report / f"{ANSWERS}{name}.html"
         figures = page.with_suffix(".json")
-        given = "，".join(f"{k}={shown(v)}" for k, v in state.get("parameters", {}).items())
+        given = "，".join(f"{k}={shown(v, parts)}" for k, v in state.get("parameters", {}).items())
         return {
             "name": name, "log": f"../logs/{name}.log" if log_path(name).exists() else "",
             "title": state.get("title", name), "href": page.name if is_made(page) else "",
@@ -65,7 +67,8 @@ def build_index() -> Path:
         others = [n for n, s in states.items() if s.get("chapter") == chapter.name and n != chapter.name]
         rows += [entry(name, states[name]) for name in others]
     not_run = [c for c in chapters() if not is_made(report / f"{c.name}.html") and c.name not in states]
-    reports = [entry(n, s) for n, s in states.items() if s.get("chapter") == "report"]
+    titles = _told_apart({n: s["parameters"] for n, s in states.items() if s.get("chapter") == "report"})
+    reports = [entry(name, states[name] | {"title": title}, parts) for name, (title, parts) in titles.items()]
     reports.sort(key=lambda row: row["name"] != "report")  # the default report first
     template = jinja2.Environment(autoescape=True).from_string((STATIC / "index.html.j2").read_text(encoding="utf-8"))
     made = template.render(
@@ -78,6 +81,20 @@ def build_index() -> Path:
     if not asset.exists():
         write_atomic(asset, (STATIC / asset.name).read_bytes())
     return report / "index.html"
+
+
+def _told_apart(reports: Mapping[str, Mapping[str, object]]) -> dict[str, tuple[str, int]]:
+    """{name: (title, how many folders of its paths are told)}: no two titles are alike, though folders' names be.
+
+    reports: their parameters by name.
+    """
+    found, every = {}, the_report()
+    for parts in range(1, 10):
+        titles = {name: title_of(every, parameters, parts) for name, parameters in reports.items()}
+        count = Counter(titles.values())
+        alone = {name: (title, parts) for name, title in titles.items() if count[title] == 1 or parts == 9}
+        found = alone | found
+    return {name: found[name] for name in reports}
 
 
 def _gather_metrics(report: Path) -> dict[str, object]:

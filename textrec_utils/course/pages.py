@@ -24,8 +24,9 @@ TAGS = (
 ATTRIBUTES = ("alt", "border", "class", "colspan", "height", "href", "id", "rowspan", "scope", "src", "style", "title")
 
 
-def write_page(notebook: Path, page: Path, name: str) -> None:
-    """name: of the chapter that the notebook is a run of, for the links to its neighbours."""
+def write_page(notebook: Path, page: Path, name: str, title: str = "") -> None:
+    """name: of the chapter that the notebook is a run of, for the links to its neighbours. title: of the page, for tabs
+    and bookmarks; the notebook's first heading where there is none."""
     import nbformat
 
     names = [c.name for c in chapters()]
@@ -41,7 +42,7 @@ def write_page(notebook: Path, page: Path, name: str) -> None:
     content = nbformat.read(notebook, as_version=4)
     describe_figures(content.cells)
     # Chapters are read with their code; a report goes to people who want the findings.
-    _write(content, Chapter(notebook).title, page, links, findings_only=name == "report")
+    _write(content, title or Chapter(notebook).title, page, links, findings_only=name == "report")
 
 
 def write_documents() -> dict[str, str]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textrec_utils.core.errors import TextrecError
+from textrec_utils.core.escape import in_format
 from textrec_utils.core.files import atomic_path, sha256_of, write_atomic
 from textrec_utils.core.paths import build_dir, cache_dir, notebooks_dir
 from textrec_utils.core.progress import STEP_FILE
-from textrec_utils.course.chapters import FILLED, Chapter
+from textrec_utils.course.chapters import FILLED, Chapter, title_of
 from textrec_utils.course.index import log_path, read_state, state_path
 from textrec_utils.course.pages import ANSWERS, write_page
 
@@ -100,7 +101,7 @@ def run_notebook(
         step_path(slug).parent.mkdir(parents=True, exist_ok=True)
         step_path(slug).unlink(missing_ok=True)
         _execute(chapter, given, executed, begun, step_path(slug))
-        write_page(executed, page, chapter.name)
+        write_page(executed, page, chapter.name, title_of(chapter, parameters))
         if chapter.answers.exists():  # shown as committed: the answers were run when they were written
             write_page(chapter.answers, answers, chapter.name)
         made = [p for p in (executed, page, answers, metrics, summary_path(slug)) if p.exists()]
@@ -180,8 +181,9 @@ def _execute(
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what goes wrong is told in one sentence
     with atomic_path(executed) as temporary:
+        paths = map(in_format, (chapter.path, temporary))
         papermill.execute_notebook(
-            str(chapter.path), str(temporary), parameters=parameters, kernel_name="python3", progress_bar=False,
+            *paths, parameters=parameters, kernel_name="python3", progress_bar=False,
             request_save_on_cell_execute=False, language="python", extra_arguments=["--IPKernelApp.log_level=50"],
             on_cell_start=begun, resources={"metadata": {"path": str(notebooks_dir())}},
             kernel_manager_class=_this_python(**{STEP_FILE: str(step), "TEXTREC_CACHE": str(cache_dir())}),

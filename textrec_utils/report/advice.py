@@ -125,7 +125,7 @@ def what_would_change_it(report: Report, claims: Claims) -> list[str]:
         )
     if learned(first, taken):
         found.append("换一个种子：双塔在这里只训练一次，种子之间的起落见第06章第6节，小于它的差别不要当真")
-    if report.split.protocol == "temporal":
+    if report.split.leaks.startswith("不泄漏"):
         found.append("换一个时刻：只切了一刀，区间只说用户之间的起落，不说日子之间的")
     else:
         found.append(f"换成按时间的划分：现在这样分，{report.split.leaks}")

@@ -14,7 +14,7 @@ import torch
 from textrec_utils.baselines.base import Recommender
 from textrec_utils.baselines.bm25 import BM25
 from textrec_utils.baselines.content import HistoryMean, tfidf_vectors
-from textrec_utils.baselines.ease import EASEWithText
+from textrec_utils.baselines.ease import EASEWithText, needed_bytes
 from textrec_utils.baselines.simple import Popularity, Random
 from textrec_utils.core.cost import Cost, measure
 from textrec_utils.core.errors import TooLittleData
@@ -131,7 +131,8 @@ class Method:
     share a marker in the figure of costs. build: the recommender, not yet fitted, from a workshop. profiles: those
     that run it. needs: of NEEDS, what building it needs; without them, or without what the built recommender says it
     needs, the method steps aside. encodes: reads the encoder's vectors, so that model and prefix belong to its
-    settings. grid: of `tuning.GRIDS`, to be tried on validation first.
+    settings. grid: of `tuning.GRIDS`, to be tried on validation first. memory: items -> bytes, of methods whose memory
+    grows with the square of the items; what the machine hasn't got leaves them out before anything runs.
     """
 
     key: str
@@ -143,6 +144,7 @@ class Method:
     needs: frozenset[str] = frozenset()
     encodes: bool = False
     grid: str | None = None
+    memory: Callable[[int], int] | None = None
 
 
 METHODS: dict[str, Method] = {}  # in the order in which they run
@@ -294,6 +296,7 @@ def _train(shop: Workshop, key: str) -> None:
 
 # ---------------------------------------------------------------- the registry
 
+_SQUARE = {"memory": needed_bytes}
 _EVERY, _TEXT = {"profiles": ("quick", "full")}, {"needs": frozenset({"text"})}
 _BERT = _TEXT | {"encodes": True}
 _TOWER, _TUNED = _EVERY | _BERT, frozenset({"text", "tuning"})
@@ -306,7 +309,7 @@ for _method in (
     Method("itemknn", "ItemKNN", "behaviour", "协同", lambda w: w.baseline("itemknn"), grid="itemknn", **_EVERY),
     Method("userknn", "UserKNN", "behaviour", "协同", lambda w: w.baseline("userknn"), grid="userknn"),
     Method("rp3beta", "RP3β", "behaviour", "协同", lambda w: w.baseline("rp3beta"), grid="rp3beta"),
-    Method("ease", "EASE", "behaviour", "协同", lambda w: w.baseline("ease"), grid="ease", **_EVERY),
+    Method("ease", "EASE", "behaviour", "协同", lambda w: w.baseline("ease"), grid="ease", **_EVERY, **_SQUARE),
     Method("als", "ALS", "behaviour", "协同", lambda w: w.baseline("als", seed=w.seed), grid="als"),
     Method("item2vec", "item2vec", "behaviour", "协同", _item2vec),
     Method("tfidf_word", "TF-IDF（词）", "text", "TF-IDF", lambda w: _tfidf(*w.documents), **_TEXT),
@@ -323,7 +326,7 @@ for _method in (
     Method("two_tower", "双塔（微调）", "text", "双塔", lambda w: w.tower().recommender("two_tower"), **_TOWER),
     Method("two_tower_lexical", "双塔＋词面（微调）", "text", "双塔", _added_towers, **_TOWER),
     Method("two_tower_both", "双塔读两样（微调）", "text", "双塔", _tower_of_both, **_TOWER),
-    Method("ease_text", "EASE＋文字", "both", "融合", _ease_with_text, **_TEXT),
+    Method("ease_text", "EASE＋文字", "both", "融合", _ease_with_text, **_TEXT, **_SQUARE),
     Method("hybrid", "融合（双塔读两样＋协同）", "both", "融合", _hybrid, **_BERT | {"needs": _TUNED}),
 ):  # fmt: skip
     register(_method)

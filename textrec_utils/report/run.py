@@ -15,6 +15,7 @@ from scipy import sparse
 
 from textrec_utils.baselines.base import Recommender
 from textrec_utils.core.errors import DataError, TooLittleData, TooMuchData
+from textrec_utils.core.machine import free_memory
 from textrec_utils.core.progress import tell_step
 from textrec_utils.datasets.dataset import Dataset
 from textrec_utils.encoder.loading import DEFAULT_MODEL
@@ -28,10 +29,13 @@ from textrec_utils.report.methods import KINDS, METHODS, Workshop, methods_of, t
 from textrec_utils.splits import Split, make_split
 from textrec_utils.tuning import Tuned, tune_all, tune_one
 
-SPLIT_NAMES = {"leave_last_out": "留最后一条", "temporal": "按时间", "cold_items": "新物品", "random": "随机"}
+SPLIT_NAMES = {
+    "leave_last_out": "留最后一条", "temporal": "按时间", "cold_items": "新物品", "random": "随机", "given": "给定",
+}  # fmt: skip
 ENOUGH = 200  # test users, for the split by time to be taken
 METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit")  # the first decides
 REQUESTS = 20  # timed one by one
+ROOM = 0.8  # of the memory that is free, what one method may take
 
 
 def threshold(asked: str | float, own: float | None = None) -> float | None:
@@ -100,7 +104,8 @@ class Report:
     metric on the first inner split; what is best is chosen by that, and judged on the test. mixed_validation: the same
     of text methods where new items stand among all items. serving: by method.
     chosen: by method, what building it chose (half-lives, shares). searches: by method, seconds that choosing its
-    settings took.
+    settings took. free: bytes of memory that one may count on (None: what is free now). methods: the profile's, but
+    for those that need more of it (`no_room`): `look()` and `board()` say so.
     """
 
     split: Split
@@ -121,11 +126,15 @@ class Report:
     chosen: dict[str, Tuned] = field(default_factory=dict)
     searches: dict[str, float] = field(default_factory=dict)
     whole_k: int = 0
+    free: int | None = None
 
     def __post_init__(self):
         if self.k < 1 or self.budget < 0:
             raise DataError(f"k至少是1，budget至少是0，得到{self.k}和{self.budget}。")
-        methods_of(self.profile)
+        self.free = free_memory() if self.free is None else self.free
+        methods, n = methods_of(self.profile), self.split.n_items
+        self.no_room = [method for method in methods if method.memory and method.memory(n) > ROOM * self.free]
+        self.methods = [method for method in methods if method not in self.no_room]
         self.metrics = [f"{name}@{self.k}" for name in METRICS]
         self.main = self.metrics[0]
         self.whole_main = f"{METRICS[0]}@{self.whole_k or self.k}"
@@ -137,7 +146,7 @@ class Report:
 
     def look(self) -> list[str]:
         """What is odd about the split, one sentence each; all but that users are few become cautions."""
-        found = list(self.split.notes)
+        found = [*self.split.notes, *self.no_room_words()]
         if not self.few and self.users < 100:
             found.append(f"只有{self.users}位测试用户，区间很宽，结论只当线索")
         if self.k > 0.1 * self.candidates:
@@ -149,11 +158,22 @@ class Report:
         few = f"测试用户只有{self.users}位，不到{FEW_USERS}位，下面不做比较，分数只看个大概"
         return [few] * self.few + found
 
+    def no_room_words(self) -> list[str]:
+        """The sentence on methods that don't fit into the memory, if any; the report on new items leaves it to this."""
+        if not self.no_room:
+            return []
+        names, n = "、".join(method.label for method in self.no_room), self.split.n_items
+        need, free = (f"{size / 1e9:,.1f} GB" for size in (max(m.memory(n) for m in self.no_room), self.free))
+        return [
+            f"{names}没有跑：{n:,}件物品要{need}内存（和物品数的平方成正比），可用的只有{free}，还要留{1 - ROOM:.0%}的"
+            "余地；要比它们，请先去掉少有人喜欢的物品，或换一台内存大的机器"
+        ]
+
     def tune(self) -> dict[str, Tuned]:
         """Choose settings on validation; a method for which the data don't do keeps its defaults and says so."""
         lost: dict[str, list[str]] = {}
         options = {"budget": self.budget, "seed": self.seed, "fading": True}
-        grids = [method for method in methods_of(self.profile) if method.grid and self.budget]
+        grids = [method for method in self.methods if method.grid and self.budget]
         tell_step(f"调参（{'、'.join(method.label for method in grids)}）")
         try:
             made = tune_all([method.grid for method in grids], self.split, self.main, **options)
@@ -173,7 +193,7 @@ class Report:
 
         Each result holds the whole cost of its vectors and training; what tuning took is in none.
         """
-        shop, methods = self._shop(self.split), methods_of(self.profile)
+        shop, methods = self._shop(self.split), self.methods
         ahead = [shop]
         with suppress(TooLittleData):
             ahead.append(self._shop(self.split.inner()))  # for half-lives and for `validate`
@@ -295,7 +315,11 @@ class Report:
             labels = {METHODS[key].label: round(value, 4) for key, value in self.validation.items()}
             table[f"验证{self.main}"] = table["方法"].map(labels)
             shown.insert(0, f"验证{self.main}")
-        return table[["方法", *shown, "秒", "峰值 MB"]].set_axis(table.index + 1)
+        table = table[["方法", *shown, "秒", "峰值 MB"]]
+        rows = [[f"{m.label}（内存放不下，没有跑）", *["—"] * (len(table.columns) - 1)] for m in self.no_room]
+        if rows:
+            table = pd.concat([table.astype(object), pd.DataFrame(rows, columns=table.columns)], ignore_index=True)
+        return table.set_axis(table.index + 1)
 
     def among_new_items(self, min_value: float | None = None) -> Report:
         """The same, quick, where only new items are recommended. Raises DataError where the data don't allow it.
