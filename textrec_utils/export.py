@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from textrec_utils.core.errors import DataError
 from textrec_utils.core.files import atomic_folder
 from textrec_utils.encoder.encoder import Encoder
 from textrec_utils.encoder.loading import quiet_loading
+from textrec_utils.encoder.makers import write_json, write_makers
+from textrec_utils.encoder.pooling import MAKERS_POOLINGS
 from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.finetuning.result import TwoTower
 
-POOLING_NAMES = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
 MARK = "textrec_tower.json"  # in every folder of ours: the tower's settings, and which files we wrote
 
 
@@ -35,36 +37,30 @@ def save_sentence_transformer(tower: TwoTower, folder: Path | str) -> Path:
     folder = check_export(config, folder)
     if "scale.basis" not in tower.weights:
         raise DataError("拼起来的塔不能导出成SentenceTransformer：请分别导出拼之前的每一座。")
-    encoder = Encoder(tower.model, max_length=config.max_length)
+    encoder = Encoder(tower.model, pooling=config.pooling, max_length=config.max_length, prefix=tower.prefix or "none")
     if tower.encoder and tower.encoder != encoder.fingerprint:
         raise DataError(f"{tower.model} 已不是当初训练时的那个编码器（指纹不同）：请换回原来的模型，或重新训练。")
+    check_pooling(encoder.pooling)
     ours = ((n.removeprefix("encoder."), a) for n, a in tower.weights.items() if n.startswith("encoder."))
     found = encoder.model.load_state_dict({n: torch.from_numpy(a) for n, a in ours}, strict=False)
     if found.unexpected_keys:
         raise DataError(f"编码器 {tower.model} 里没有权重 {found.unexpected_keys[0]}：它不是当初训练的那个模型。")
-    encoder.tokenizer.model_max_length = config.max_length
-    layers = _dense_layers(tower)
-    kinds = ["Transformer", "Pooling", *["Dense"] * len(layers), *["Normalize"] * (config.similarity != "dot")]
-    names = ["", *(f"{n}_{kind}" for n, kind in enumerate(kinds) if n)]
-    modules = [
-        {"idx": n, "name": str(n), "path": name, "type": f"sentence_transformers.models.{kind}"}
-        for n, (name, kind) in enumerate(zip(names, kinds))
-    ]
-    pooling = {name: way == config.pooling for way, name in POOLING_NAMES.items()}
-    prompts = {"prompts": {"item": tower.prefix}, "default_prompt_name": "item"} if tower.prefix else {}
+    encoder.tokenizer.model_max_length = encoder.max_length
+    makers, layers = encoder.makers, _dense_layers(tower)
+    theirs = [kind for kind, _ in makers.tail]
+    tail = [*theirs, *["Dense"] * len(layers), *["Normalize"] * (config.similarity != "dot")]
+    told = {"prompt": encoder.prefix, "pools_prompt": makers.pools_prompt, "similarity_fn_name": "dot"}
     with atomic_folder(folder.resolve()) as new, quiet_loading():
         encoder.model.save_pretrained(new)
         encoder.tokenizer.save_pretrained(new)
-        for name in names[1:]:
-            (new / name).mkdir()
-        _json(new / "modules.json", modules)
-        _json(new / "sentence_bert_config.json", {"max_seq_length": config.max_length, "do_lower_case": False})
-        _json(new / "config_sentence_transformers.json", {"similarity_fn_name": "dot", **prompts})
-        _json(new / "1_Pooling" / "config.json", {"word_embedding_dimension": encoder.dim, **pooling})
-        for name, layer in zip(names[2:], layers):
-            _dense(new / name, *layer)
+        steps = write_makers(new, encoder.pooling, encoder.width, encoder.max_length, tail=tail, **told)
+        for place, (_, before) in zip(steps, makers.tail):
+            if before.is_dir():  # a normalisation may be a name alone
+                shutil.copytree(before, place, dirs_exist_ok=True)
+        for place, layer in zip(steps[len(theirs) :], layers):
+            _dense(place, *layer)
         files = [MARK, *(path.name for path in new.iterdir())]
-        _json(new / MARK, {"settings": tower.settings(), "files": sorted(files)})
+        write_json(new / MARK, {"settings": tower.settings(), "files": sorted(files)})
     return folder
 
 
@@ -72,9 +68,14 @@ def check_export(config: TwoTowerConfig, folder: Path | str) -> Path:
     """The folder, made where it wasn't there: what can't be saved is told before hours of training, not after."""
     if config.features != "encoder":
         raise DataError("只有 features=encoder 的双塔能导出成SentenceTransformer：词面向量不是编码器算出来的。")
-    if config.pooling not in POOLING_NAMES:
-        raise DataError(f"SentenceTransformer没有池化方式 {config.pooling}；可用的有 {'、'.join(POOLING_NAMES)}。")
+    if config.pooling != "auto":
+        check_pooling(config.pooling)
     return check_folder(folder, MARK)
+
+
+def check_pooling(pooling: str) -> None:
+    if wrong := [part for part in pooling.split("+") if part not in MAKERS_POOLINGS]:
+        raise DataError(f"SentenceTransformer没有池化方式 {wrong[0]}；可用的有 {'、'.join(MAKERS_POOLINGS)}。")
 
 
 def check_folder(folder: Path | str, mark: str) -> Path:
@@ -117,10 +118,6 @@ def _dense_layers(tower: TwoTower) -> list[tuple[np.ndarray, np.ndarray, str]]:
 
 def _dense(folder: Path, weight: np.ndarray, bias: np.ndarray, activation: str) -> None:
     shape = {"in_features": weight.shape[1], "out_features": weight.shape[0], "bias": True}
-    _json(folder / "config.json", shape | {"activation_function": activation})
+    write_json(folder / "config.json", shape | {"activation_function": activation})
     tensors = {"linear.weight": weight, "linear.bias": bias}
     save_file({n: np.ascontiguousarray(a, dtype=np.float32) for n, a in tensors.items()}, folder / "model.safetensors")
-
-
-def _json(path: Path, value) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -234,7 +234,8 @@ def cached_folder(kind: str, depends: Mapping, make: Callable[[Path], None]) -> 
                     print(f"缓存文件夹 {folder.name} 已损坏（校验和不符），重新计算。", file=sys.stderr)
                 with atomic_folder(folder) as new:
                     make(new)
-                    sums = {path.name: sha256_of(path) for path in sorted(new.iterdir())}
+                    files = [path for path in sorted(new.rglob("*")) if path.is_file()]
+                    sums = {path.relative_to(new).as_posix(): sha256_of(path) for path in files}
                     write_atomic(new / FOLDER_SUMS, json.dumps(sums).encode())
     return folder
 

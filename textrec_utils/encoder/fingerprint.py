@@ -14,10 +14,15 @@ from textrec_utils.core.files import sha256_of
 _NAMES = {"_name_or_path", "name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
 
 
-def fingerprint_of(model: torch.nn.Module, tokenizer) -> str:
-    """SHA-256 over weights, configuration and tokenizer: where one differs, the same text is another vector."""
+def fingerprint_of(model: torch.nn.Module, tokenizer, tail: torch.nn.Sequential | None = None) -> str:
+    """SHA-256 over weights, configuration and tokenizer: where one differs, the same text is another vector.
+
+    tail: the steps behind the pooling, where there are any.
+    """
     config = {key: value for key, value in model.config.to_dict().items() if key not in _NAMES}
     parts = {"weights": weights_checksum(model), "config": config, "tokenizer": tokenizer_settings(tokenizer)}
+    if tail is not None and len(tail):
+        parts["tail"] = [str(tail), weights_checksum(tail)]
     return sha256_of(json.dumps(parts, sort_keys=True, default=str).encode())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -11,8 +13,12 @@ from safetensors import SafetensorError
 from textrec_utils.core.errors import DataError
 from textrec_utils.core.files import sha256_of
 from textrec_utils.core.paths import project_data
+from textrec_utils.encoder.makers import read_json, read_makers
+from textrec_utils.encoder.refusals import check_files, of_hub, of_loading
 
 DEFAULT_MODEL = "mini-bert-zh"
+READ = ["*.json", "*.txt", "*.model", "*.safetensors"]  # of a model on the hub
+NOT_READ = ["onnx/*", "openvino/*", "*.bin", "*/checkpoint-*"]
 
 
 def _shipped(name: str) -> Path | None:
@@ -33,42 +39,76 @@ def find_model(name: str) -> str:
     (HF_ENDPOINT is honoured). A hub name may say which revision: `owner/model@commit`.
     """
     folder = _shipped(name) or Path(name).expanduser()
-    return str(folder) if (folder / "config.json").is_file() else name
+    return str(folder) if any((folder / file).is_file() for file in ("config.json", "modules.json")) else name
+
+
+def model_folder(name: str) -> Path:
+    """The folder that holds all of a model's files, fetched where no disk has it yet; one that comes with the course
+    is held against its SHA256SUMS first. Raises DataError."""
+    where = Path(find_model(name))
+    if _shipped(name):
+        _check_sums(name, where)
+    if where.is_dir():
+        return where
+    if not _is_hub_name(name):
+        folder = Path(name).expanduser()
+        raise DataError(_unreachable(name, "文件夹里没有 config.json" if folder.is_dir() else "没有这个文件夹"))
+    kept = hub_snapshot(name)
+    return kept if kept and _is_whole(kept, name) else _fetched(name)
 
 
 def load_pretrained(name: str, auto_class, **options):
     """`auto_class.from_pretrained` by our order, safetensors only, no remote code; one sentence if it fails.
 
-    A model that comes with the course is held against its SHA256SUMS first. Raises DataError.
+    Of an encoder–decoder the encoder alone. Raises DataError, also where the file lacks weights of the model: they
+    would be drawn at random. What a head for a new task lacks, and a pooler, which we never use, may be drawn.
     """
-    where = find_model(name)
-    if auto_class.__name__ not in ("AutoTokenizer", "AutoConfig"):
-        options |= {"use_safetensors": True, "dtype": torch.float32}
-    if _shipped(name):
-        _check_sums(name, Path(where))
-    if not Path(where).is_dir():
-        if not _is_hub_name(name):
-            raise DataError(_unreachable(name, "没有这个文件夹"))
-        if kept := hub_snapshot(name):
-            try:
-                return _loaded(str(kept), auto_class, options)
-            except (OSError, ValueError, SafetensorError):
-                pass  # only a part of it was fetched before
-        _ask_hub(name)
-        where, _, revision = name.partition("@")
-        options |= {"revision": revision or "main"}
+    whole = model_folder(name)
+    folder = read_makers(whole, name).transformer
+    check_files(folder, name)
+    weights = auto_class.__name__ not in ("AutoTokenizer", "AutoConfig")
     try:
-        return _loaded(where, auto_class, options)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise DataError(_unreachable(name, str(error).strip().split("\n")[0][:160])) from None
-
-
-def _loaded(where: str, auto_class, options: dict):
-    made = auto_class.from_pretrained(where, trust_remote_code=False, local_files_only=Path(where).is_dir(), **options)
+        if weights:
+            options |= {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+        made = _encoder_of(folder, auto_class).from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True, **options
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError,
+            SafetensorError) as error:  # fmt: skip
+        why = of_loading(error, folder, name)
+        raise DataError(why or _unreachable(name, str(error).strip().split("\n")[0][:160])) from None
     # Without its files a tokenizer is made all the same, of special pieces alone: every word would be unknown.
     if auto_class.__name__ == "AutoTokenizer" and len(made) <= len(made.all_special_ids):
-        raise OSError("没有分词器的词表")
-    return made
+        raise DataError(of_loading(OSError(), folder, name) or _unreachable(name, "没有分词器的词表"))
+    if not weights:
+        return made
+    model, found = made
+    _check_weights(name, model, found, auto_class)
+    return model
+
+
+def _encoder_of(folder: Path, auto_class):
+    """The class that loads it: of the T5 family without the decoder, as SentenceTransformer takes it."""
+    if auto_class.__name__ != "AutoModel":
+        return auto_class
+    import transformers
+
+    kind = {"t5": "T5", "mt5": "MT5", "umt5": "UMT5", "longt5": "LongT5"}.get(
+        read_json(folder / "config.json", {}).get("model_type")
+    )
+    return getattr(transformers, f"{kind}EncoderModel") if kind else auto_class
+
+
+def _check_weights(name: str, model, found: Mapping, auto_class) -> None:
+    lacking = {key for key in found["missing_keys"] if "pooler." not in key}
+    lacking |= {str(key[0] if isinstance(key, (tuple, list)) else key) for key in found["mismatched_keys"]}
+    if auto_class.__name__ not in ("AutoModel", "AutoModelForMaskedLM"):  # a head for a new task is drawn
+        lacking = {key for key in lacking if key.startswith(f"{model.base_model_prefix}.")}
+    if lacking:
+        first, more = min(lacking), f" 等 {len(lacking)} 项" if len(lacking) > 1 else ""
+        raise DataError(
+            f"模型 {name} 的权重不全，缺 {first}{more}，补上的只能是随机数：请重新下载，或换一个完整的模型。"
+        )
 
 
 def hub_snapshot(name: str) -> Path | None:
@@ -104,15 +144,43 @@ def _sum_of(path: Path, size: int, changed: int) -> str:
     return sha256_of(path)
 
 
-def _ask_hub(name: str) -> None:
-    """One short question whether the hub has this model; loading would try again and again for half a minute."""
-    from huggingface_hub import HfApi
+def _is_whole(snapshot: Path, name: str) -> bool:
+    """Does the hub's local cache hold all of a model that we read? Programs that fetch the weights alone leave out what
+    the makers say of pooling; that a model has none of it the cache knows, where somebody has asked."""
+    from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+    if not any(snapshot.rglob("*.safetensors")):
+        return False
+    steps = read_json(snapshot / "modules.json", None)
+    if steps is not None:
+        places = [snapshot / step["path"] for step in steps if step["path"] and "Normalize" not in step["type"]]
+        return all((place / "config.json").exists() for place in places)
+    asked = try_to_load_from_cache(name.partition("@")[0], "modules.json", revision=snapshot.name)
+    return asked is _CACHED_NO_EXIST
+
+
+def _fetched(name: str) -> Path:
+    """The model's files from the hub: one short question whether it has them, since loading would try again and again
+    for half a minute. Raises DataError."""
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError
 
     model, _, revision = name.partition("@")
     try:
-        HfApi().model_info(model, revision=revision or None, timeout=10)
+        found = HfApi().model_info(model, revision=revision or None, timeout=10)
+        folder = snapshot_download(model, revision=found.sha, allow_patterns=READ, ignore_patterns=NOT_READ)
+        with suppress(EntryNotFoundError):  # the cache remembers that there is none
+            hf_hub_download(model, "modules.json", revision=found.sha)
+        return Path(folder)
     except Exception as error:  # offline, no such model, gated: each class has its own name
-        raise DataError(_unreachable(name, f"模型站没有给出它：{type(error).__name__}")) from None
+        why = of_hub(error, name, DEFAULT_MODEL)
+        kept = hub_snapshot(name)
+        if not why and kept and any(kept.rglob("*.safetensors")):
+            why = (
+                f"本机缓存里的模型 {name} 不全，看不出制作者怎样池化，又连不上模型站（{type(error).__name__}）："
+                "请联网再运行一次，把它补全。"
+            )
+        raise DataError(why or _unreachable(name, f"模型站没有给出它：{type(error).__name__}")) from None
 
 
 def _is_hub_name(name: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from textrec_utils.core.errors import DataError
-from textrec_utils.encoder.pooling import POOLINGS
+from textrec_utils.encoder.pooling import EVERY_POOLING, known_pooling
 from textrec_utils.losses import LOSSES
 
 FEATURES = ("encoder", "lexical", "both", "shuffled", "random", "ids")
@@ -30,17 +30,25 @@ class Reading:
     """both 里编码器那一半乘上多少。"""
     whitening: float = 0.5
     """编码器的向量先白化（第05章）到什么程度：1 是完全，0 只减去均值。"""
-    pooling: str = "mean"
-    """各个词元怎样并成一个向量：mean、cls、cls_sep、first_last。"""
-    max_length: int = 128
-    """每段文字最多读多少个词元，长的截断。"""
+    pooling: str = "auto"
+    """各个词元怎样并成一个向量：auto（照编码器自己的文件，课程自带的是 mean），或 mean、cls、cls_sep、first_last、max、
+    weightedmean、lasttoken。"""
+    max_length: int | str = "auto"
+    """每段文字最多读多少个词元，长的截断：auto（照编码器自己的文件，课程自带的是 128），或一个整数。"""
     lora_rank: int = 8
     """lora 的低秩矩阵的秩。"""
 
     def _check(self) -> None:
         _one_of(self, rung=("head", "last_layer", "lora", "whole"), features=FEATURES)
-        _one_of(self, pooling=tuple(POOLINGS))
-        _at_least(self, max_length=3, lora_rank=1)
+        if self.pooling != "auto" and not known_pooling(self.pooling):
+            raise ValueError(f"pooling 应是 auto、{'、'.join(EVERY_POOLING)} 之一，得到 {self.pooling!r}。")
+        if str(self.max_length).isdecimal():  # as the command line gives it
+            object.__setattr__(self, "max_length", int(self.max_length))
+        if self.max_length != "auto":
+            if type(self.max_length) is not int:
+                raise ValueError(f"max_length 应是 auto 或一个整数，得到 {self.max_length!r}。")
+            _at_least(self, max_length=3)
+        _at_least(self, lora_rank=1)
         _positive(self, "meaning")
         if self.features != "encoder" and self.rung != "head":
             raise ValueError(f"features={self.features!r} 不训练编码器，rung 只能是 'head'。")

@@ -20,7 +20,7 @@ from textrec_utils.core.store import Cached, cached_arrays
 from textrec_utils.encoder.batching import by_length, padded
 from textrec_utils.encoder.encoder import Encoder
 from textrec_utils.encoder.loading import DEFAULT_MODEL
-from textrec_utils.encoder.pooling import POOLINGS, pooled
+from textrec_utils.encoder.pooling import pool
 from textrec_utils.encoder.precision import autocast, use_bf16
 from textrec_utils.encoder.space import Whitening, center, whiten
 from textrec_utils.finetuning.config import ENCODED, TwoTowerConfig
@@ -28,6 +28,7 @@ from textrec_utils.splits import Split
 
 CPU_PASS = 32  # texts at once on a CPU: with more, the layers' outputs leave its caches (half the speed at 256)
 RANDOM_WIDTH = 256  # as wide as the spelling
+BERT_LIKE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie")  # whose last layer stands alone
 BELOW = 2**30  # bytes of `_hidden_below` that stay in memory
 
 
@@ -74,6 +75,12 @@ class Material:
     profiles: np.ndarray | None = None
     precision: str = "float32"
     cost: Cost = field(default_factory=Cost)
+
+    def read_as(self, config: TwoTowerConfig) -> TwoTowerConfig:
+        """The config with what `auto` came to in its pooling and max_length, where an encoder reads."""
+        if not self.encoder:
+            return config
+        return replace(config, pooling=self.encoder.pooling, max_length=self.encoder.max_length)
 
 
 def read_texts(split: Split, config: TwoTowerConfig, model: str, prefix: str, device: str) -> Material:
@@ -132,7 +139,9 @@ def frozen_table(
 def untrained(split: Split, config: TwoTowerConfig, model: str = DEFAULT_MODEL, prefix: str = "") -> HistoryMean:
     """The tower with nothing trained: a user is the mean of what the config's head reads of the history, a dot product
     ranks. What training adds is the difference from it. Raises as `read_texts`."""
-    table, cost = frozen_table(split, config, model, prefix)
+    config = replace(config, rung="head", profile=False)
+    material = read_texts(split, config, model, prefix, "cpu")
+    table, cost, config = Features(material, config).frozen.numpy(), material.cost, material.read_as(config)
     told = {"vectors": config.features, "pooling": config.pooling, "max_length": config.max_length}
     return HistoryMean(table, config.features, cost=cost, settings=told)
 
@@ -176,12 +185,13 @@ class Features:
         for parameter in model.parameters():
             parameter.requires_grad = self.rung == "whole"
         if self.rung == "last_layer":
-            layers = getattr(getattr(model, "encoder", None), "layer", None)
-            if layers is None:
+            if model.config.model_type not in BERT_LIKE:
                 raise DataError(
                     f"编码器 {self.encoder.name} 不是BERT一族的结构，取不出最后一层：请改用 rung='lora' 或 'whole'。"
                 )
-            self.layer = layers[-1].requires_grad_(True)
+            if "first_last" in self.encoder.pooling:
+                raise DataError("rung='last_layer' 不留第一层，first_last 要读它：请换一种池化，或改用 rung='whole'。")
+            self.layer = model.encoder.layer[-1].requires_grad_(True)
         elif self.rung == "lora":
             from peft import LoraConfig, get_peft_model
 
@@ -235,8 +245,8 @@ class Features:
     def _read_below(self, row: int) -> torch.Tensor:
         """(tokens, dim) float32: what `_hidden_below` has kept of an item."""
         self.below.seek(self.starts[row])
-        kept = np.frombuffer(self.below.read(2 * len(self.tokens[row]) * self.encoder.dim), dtype=np.float16)
-        return torch.from_numpy(kept.astype(np.float32)).view(-1, self.encoder.dim)
+        kept = np.frombuffer(self.below.read(2 * len(self.tokens[row]) * self.encoder.width), dtype=np.float16)
+        return torch.from_numpy(kept.astype(np.float32)).view(-1, self.encoder.width)
 
     @torch.no_grad()
     def all(self) -> torch.Tensor:
@@ -263,8 +273,8 @@ class Features:
                 states = states.to(mask.device)
                 out = self.layer(states, (1.0 - mask[:, None, None].float()) * torch.finfo(torch.float32).min)
                 hidden = [states, out[0] if isinstance(out, tuple) else out]
-                made = POOLINGS[self.encoder.pooling]([h.float() for h in hidden], mask)
+                counted = self.encoder.counted(mask)
+                made = self.encoder.after(pool([h.float() for h in hidden], counted, self.encoder.pooling))
             else:
-                batch = {"input_ids": ids, "attention_mask": mask}
-                made = pooled(self.encoder.model, batch, self.encoder.pooling)
+                made = self.encoder.vectors_of({"input_ids": ids, "attention_mask": mask})
         return (made - self.mean) @ self.basis

@@ -58,6 +58,9 @@ def train_two_tower(
         raise ValueError("patience 要有 judge 才知道有没有变好：请给一个只看验证集的 judge。")
     with seeded(config.seed):  # loading a model may draw numbers as well
         material = read_texts(split, config, model, prefix, device)
+        config = material.read_as(config)
+        if material.encoder:
+            prefix = material.encoder.prefix
         depends = {
             "数据": split.fingerprint, "设置": config.read(), "精度": material.precision, "前缀": prefix,
             "编码器": material.encoder.fingerprint if material.encoder else "",

@@ -1,4 +1,4 @@
-"""The checkpoint that readers load: float16 weights around mean 0, config, tokenizer, curve, checksums."""
+"""The checkpoint that readers load: float16 weights around mean 0, config, tokenizer, how to read, curve, checksums."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pandas as pd
 import torch
 
 from textrec_utils.core.files import atomic_folder, sha256_of, write_atomic
+from textrec_utils.encoder.lengths import LEAST
 from textrec_utils.encoder.loading import quiet_loading
+from textrec_utils.encoder.makers import LENGTH_FILES, write_makers
 from textrec_utils.encoder.pooling import pool_mean
 from textrec_utils.export import check_folder
 from textrec_utils.pretraining.batches import Tokens
@@ -41,7 +43,9 @@ def export(
         tokenizer.save_pretrained(new)
         (new / "vocab.txt").write_bytes(pieces)
         pd.DataFrame(curve).round(4).to_csv(new / "curve.csv", index=False, lineterminator="\n")
-        names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+        write_makers(new, "mean", model.config.hidden_size, LEAST)
+        names = ["1_Pooling/config.json", "config.json", "model.safetensors", "modules.json", LENGTH_FILES[0],
+                 "tokenizer.json", "tokenizer_config.json", "vocab.txt"]  # fmt: skip
         sums = "".join(f"{sha256_of(new / name)}  {name}\n" for name in names)
         write_atomic(new / "SHA256SUMS", sums.encode())
         files = sorted([MARK, *(path.name for path in new.iterdir())])

@@ -14,7 +14,8 @@ from textrec_utils.core.files import write_atomic
 from textrec_utils.core.seeds import seeded
 from textrec_utils.core.store import cached_folder
 from textrec_utils.encoder.fingerprint import fingerprint_of
-from textrec_utils.encoder.loading import quiet_loading
+from textrec_utils.encoder.loading import model_folder, quiet_loading
+from textrec_utils.encoder.makers import copy_makers
 from textrec_utils.encoder_quality import masked_characters, masked_language_model, masked_logits, special_pieces
 from textrec_utils.pretraining.batches import Tokens, length_sorted_batches
 from textrec_utils.pretraining.config import Stage
@@ -97,6 +98,7 @@ def adapt_to_texts(
         with quiet_loading():
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
+        copy_makers(model_folder(name), folder)
         write_atomic(folder / "curve.json", json.dumps(curve).encode())
 
     folder = cached_folder("adapted", how | data, adapt)
