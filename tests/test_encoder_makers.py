@@ -9,10 +9,12 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from textrec_utils.core import DataError, project_data
-from textrec_utils.encoder import Encoder, loading, quiet_loading, refusals
+from textrec_utils.encoder import Encoder, loading, quiet_loading
 from textrec_utils.encoder.lengths import length_for
 
-WORDS = list("的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多")
+WORDS = list(
+    "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多"
+)
 TEXTS = ["人在中国", "的", "我们要用这个方法来生产", "Big Data 中的大人", "一是不了" * 40]
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 
@@ -24,7 +26,9 @@ def words(template: str, lower=False, **special):
 
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"BDabdgit"]
     made = Tokenizer(models.WordLevel({piece: n for n, piece in enumerate(pieces)}, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split("", "isolated")])
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split("", "isolated")]
+    )
     if lower:
         made.normalizer = normalizers.Lowercase()
     used = [(token, pieces.index(token)) for token in template.split() if token != "$A"]
@@ -139,13 +143,14 @@ def changed(make, path, **values):
 
 QUERIES = {"prompts": {"query": "人的 ", "document": "大 "}, "default_prompt_name": "document"}
 FOLDERS = {
-    "bert": bare(bert), "bert, 64 positions, nothing said of lengths": bare(bert, special=BERT | {"model_max_length": 10**9}),
+    "bert": bare(bert), "bert, no length said": bare(bert, special=BERT | {"model_max_length": 10**9}),
     "distilbert": bare(distilbert), "roberta": bare(roberta, special=BERT | {"model_max_length": 64}),
     "t5": bare(t5, "$A [SEP]", EOS), "decoder": bare(lambda: decoder(True), "$A [SEP]", EOS | {"padding_side": "left"}),
     "decoder without a head": bare(lambda: decoder(False), "$A [SEP]", EOS | {"padding_side": "left"}),
     "cls, normalized": steps("cls", norm), "mean": steps("mean"), "max": steps("max"),
     "mean by root": steps("mean_sqrt_len_tokens"), "weighted": steps("weightedmean"), "last": steps("lasttoken"),
-    "cls and max": steps(("cls", "max")), "dense": steps("mean", dense()), "layer norm": steps("mean", layer_norm, norm),
+    "cls and max": steps(("cls", "max")), "dense": steps("mean", dense()),
+    "layer norm": steps("mean", layer_norm, norm),
     "dense, another activation": steps("mean", dense(bias=False, activation_function=torch.nn.Identity()), norm),
     "dense, residual": steps("mean", dense(use_residual=True)), "short": steps("mean", length=9),
     "roberta, cls": steps("cls", norm, model=roberta), "prompts": steps("mean", norm, prompts=QUERIES),
@@ -194,10 +199,16 @@ def test_what_is_asked_for_goes_before_what_the_makers_say(tmp_path):
     encoder = Encoder(folder, pooling="cls", max_length=5, prefix="none")
     assert (encoder.pooling, encoder.max_length, encoder.prefix, len(encoder.tail)) == ("cls", 5, "", 0)
     hidden, mask = encoder.hidden_states(TEXTS)
-    assert mask.shape == (5, 5) and encoder.encode(TEXTS, cache=False) == pytest.approx(hidden[-1][:, 0].numpy(), abs=1e-6)
+    assert mask.shape == (5, 5) and encoder.encode(TEXTS, cache=False) == pytest.approx(
+        hidden[-1][:, 0].numpy(), abs=1e-6
+    )
     assert Encoder(folder).prefix == "大 " and Encoder(folder, prefix="query").prefix == "人的 "
     assert Encoder(folder, prefix="一个 ").prefix == "一个 "
-    for length, said in ((65, "一次读 3 到 64 个词元，max_length 不能是 65"), (2, "不能是 2"), ("long", "auto 或一个整数")):
+    for length, said in (
+        (65, "一次读 3 到 64 个词元，max_length 不能是 65"),
+        (2, "不能是 2"),
+        ("long", "auto 或一个整数"),
+    ):
         with pytest.raises(DataError, match=said):
             Encoder(folder, max_length=length)
 
@@ -229,7 +240,9 @@ def without(*names):
 
 
 def pointer(name):
-    return lambda folder: (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    return lambda folder: (folder / name).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+    )
 
 
 def pickled(folder):
@@ -332,11 +345,10 @@ def test_a_part_of_a_model_in_the_hubs_cache_is_not_taken_for_the_whole(monkeypa
     assert Encoder("someone/tiny").pooling == "mean"
 
 
-
-
 HUB = [
     ("GatedRepoError", "要先在模型站同意它的条款"), ("RevisionNotFoundError", "没有版本 v9"),
-    ("RepositoryNotFoundError", "模型站上没有 someone/none@v9"), ("ConnectError", "取不到（模型站没有给出它：ConnectError）"),
+    ("RepositoryNotFoundError", "模型站上没有 someone/none@v9"),
+    ("ConnectError", "取不到（模型站没有给出它：ConnectError）"),
 ]  # fmt: skip
 
 
@@ -365,7 +377,13 @@ def test_from_the_hub_all_that_says_how_to_read_is_fetched(monkeypatch, tmp_path
 
     files = ["1_Pooling/config.json", "2_Dense/model.safetensors", "config.json", "modules.json", "model.safetensors",
              "sentencepiece.bpe.model", "vocab.txt", "merges.txt", "tokenizer.json"]  # fmt: skip
-    others = ["pytorch_model.bin", "onnx/config.json", "openvino/openvino_model.xml", "README.md", "2_Dense/pytorch_model.bin"]
+    others = [
+        "pytorch_model.bin",
+        "onnx/config.json",
+        "openvino/openvino_model.xml",
+        "README.md",
+        "2_Dense/pytorch_model.bin",
+    ]
 
     def taken(name):
         return any(fnmatch(name, p) for p in loading.READ) and not any(fnmatch(name, p) for p in loading.NOT_READ)
@@ -383,7 +401,11 @@ def test_length_by_the_data():
     assert (short.max_length, short.cut, short.cost) == (128, 0.01, 1.0 * (99 * 20 + 128) / (99 * 20 + 128))
     lengths = list(range(201, 401))
     long = length_for(lengths, most=512)
-    assert long.max_length == 392 and long.cut == 8 / 200 and long.cost == pytest.approx(np.minimum(lengths, 392).mean() / 128)
+    assert (
+        long.max_length == 392
+        and long.cut == 8 / 200
+        and long.cost == pytest.approx(np.minimum(lengths, 392).mean() / 128)
+    )
     assert "每段文字读392个词元，4.0%的文字更长" in str(long) and "的2.3倍" in str(long)
     assert length_for(lengths, most=256).max_length == 256 and length_for(lengths, most=64).max_length == 64
     dear = length_for(lengths, most=512, parameters=10**9)

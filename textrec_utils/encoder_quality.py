@@ -24,6 +24,7 @@ from textrec_utils.corpora import Pairs, checked_file, read_corpus, read_pairs
 from textrec_utils.datasets.tables import read_table, rows_of
 from textrec_utils.encoder.batching import Batch, passes, without_gradient
 from textrec_utils.encoder.encoder import Encoder
+from textrec_utils.encoder.lengths import most_tokens
 from textrec_utils.encoder.loading import load_pretrained, quiet_loading
 from textrec_utils.encoder.precision import autocast
 from textrec_utils.encoder.space import center
@@ -150,10 +151,10 @@ def masked_characters(
     for piece, i in tokenizer.get_vocab().items():
         han[i] = len(piece) == 1 and bool(HAN.match(piece))
     special = special_pieces(tokenizer)
-    rows = []
+    rows, most = [], min(128, most_tokens(model))
     for start in range(0, len(texts), batch_size):  # the draws follow the order of the texts, the passes their lengths
         part = list(texts[start : start + batch_size])
-        batch = tokenizer(part, padding=True, truncation=True, max_length=128, return_tensors="pt")
+        batch = tokenizer(part, padding=True, truncation=True, max_length=most, return_tensors="pt")
         chosen = (torch.rand(batch["input_ids"].shape, generator=generator) < rate) & ~special[batch["input_ids"]]
         rows += zip(batch["input_ids"], batch["attention_mask"], chosen)
     whole = [pad_sequence(list(part), batch_first=True) for part in zip(*rows)]
@@ -227,13 +228,14 @@ def evaluate_vectors(encode: Callable[[list[str]], np.ndarray], sets: EvalSets) 
 
 
 def evaluate_encoder(
-    name: str, sets: EvalSets, *, prefix: str = "", bf16: bool = False, speed: bool = False
-) -> dict[str, float]:
-    """`evaluate_vectors` of a pretrained encoder (mean pooling), and `masked` where it has a language-model head.
+    name: str, sets: EvalSets, *, prefix: str = "", pooling: str = "auto", max_length: int | str = "auto",
+    bf16: bool = False, speed: bool = False,
+) -> dict[str, float]:  # fmt: skip
+    """`evaluate_vectors` of a pretrained encoder, and `masked` where it has a language-model head.
 
-    speed: also `speed` and `ratio`, see `speed_ratio`.
+    prefix, pooling, max_length: as for `Encoder`. speed: also `speed` and `ratio`, see `speed_ratio`.
     """
-    encoder = Encoder(name, prefix=prefix, bf16=bf16)
+    encoder = Encoder(name, prefix=prefix, pooling=pooling, max_length=max_length, bf16=bf16)
     row = evaluate_vectors(lambda texts: encoder.encode(texts), sets)
     found = masked_language_model(name)
     if found:

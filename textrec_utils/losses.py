@@ -1,13 +1,17 @@
-"""What a two-tower model learns from: losses in plain torch, and the hard negatives that some of them ask for."""
+"""What a two-tower model learns from: losses in plain torch, and the hard negatives that some of them ask for.
+
+torch is loaded where it computes: the table of losses alone, which the command line's help shows, costs nothing.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
+if TYPE_CHECKING:
+    import torch
 
 
 def full_softmax_loss(
@@ -22,7 +26,7 @@ def full_softmax_loss(
     barred: (users, catalogue) bool, items that are no fair negatives; a target must not be barred.
     """
     logits = (users @ items.T / temperature).masked_fill(barred, -1e9)
-    per_user = -(target * F.log_softmax(logits, dim=1)).sum(1) / target.sum(1).clamp(min=1)
+    per_user = -(target * logits.log_softmax(dim=1)).sum(1) / target.sum(1).clamp(min=1)
     return per_user.mean()
 
 
@@ -40,6 +44,8 @@ def in_batch_loss(
     catalogue: the corrected columns together estimate pairs × the catalogue's sum, so without + log(pairs) they would
     drown it.
     """
+    import torch
+
     logits = users @ items.T / temperature  # (pairs, pairs)
     if log_q is not None:
         logits = logits - log_q[target]
@@ -51,7 +57,7 @@ def in_batch_loss(
         if log_q is not None:
             own_logits = own_logits + math.log(len(target))
         logits = torch.cat([logits, own_logits], dim=1)
-    return F.cross_entropy(logits, torch.arange(len(target), device=target.device))
+    return torch.nn.functional.cross_entropy(logits, torch.arange(len(target), device=target.device))
 
 
 def in_batch_corrected_loss(
@@ -67,6 +73,8 @@ def in_batch_corrected_loss(
     ∇ log softmax = (1 − P_i) ∇(s_i − log Z) with P_i = e^{s_i} / (e^{s_i} + Z), held fixed.
     Arguments as above. A row whose negatives are all masked adds nothing.
     """
+    import torch
+
     scores = users @ items.T / temperature  # (pairs, pairs)
     others = ~((target[:, None] == target[None, :]) | barred[:, target])
     count, own_q = others.sum(1), log_q[target].exp().clamp(max=1 - 1e-6)
@@ -85,8 +93,10 @@ def bpr_loss(
 
     users, items: (pairs, dim). negatives: (pairs, n, dim).
     """
+    import torch
+
     liked = (users * items).sum(1, keepdim=True)  # (pairs, 1)
-    return -F.logsigmoid((liked - torch.einsum("pd,pnd->pn", users, negatives)) / temperature).mean()
+    return -torch.nn.functional.logsigmoid((liked - torch.einsum("pd,pnd->pn", users, negatives)) / temperature).mean()
 
 
 def mine_hard_negatives(
@@ -101,6 +111,8 @@ def mine_hard_negatives(
     Returns (users, depth) item rows, hardest first; where fewer are left, the last one is repeated. (Of a user who
     likes everything no fair negative exists; some liked item is returned.)
     """
+    import torch
+
     scores = users @ items.T
     mean_liked = (scores * liked).sum(1) / liked.sum(1).clamp(min=1)
     # Below zero a share of it would be nearer to zero, hence higher: take the same distance downwards.

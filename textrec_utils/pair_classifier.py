@@ -17,8 +17,8 @@ from tqdm import tqdm
 from textrec_utils.baselines.base import Recommender, known_rows
 from textrec_utils.core.seeds import seeded
 from textrec_utils.encoder.batching import TOKENIZED, Batch, passes, without_gradient
-from textrec_utils.encoder.loading import DEFAULT_MODEL, load_pretrained, quiet_loading
 from textrec_utils.encoder.first_token import first_token_alone
+from textrec_utils.encoder.loading import DEFAULT_MODEL, load_pretrained, quiet_loading
 from textrec_utils.encoder.precision import autocast, use_bf16
 from textrec_utils.ranking import top_k
 from textrec_utils.splits import Split

@@ -11,7 +11,7 @@ OWN = {  # beside the fields of TwoTowerConfig
     "dataset": ("movielens-zh", "数据集的名字或文件夹。"),
     "split": ("leave_last_out", "怎样划分：leave_last_out、temporal、cold_items、random、given（数据自带的）。"),
     "model": ("mini-bert-zh", "编码器的名字或文件夹。"),
-    "prefix": ("", "每条文本前加的字，例如 E5 要 'query: '。"),
+    "prefix": ("", "每条文本前加的字，例如 E5 要 'query: '；也可以是模型自带提示的名字；none 什么也不加。"),
     "metric": ("ndcg@10", "报告和早停看的指标。"),
 }
 

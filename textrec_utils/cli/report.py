@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from textrec_utils.cli import parameters
+from textrec_utils.cli.profiles import profiles
 from textrec_utils.cli.run import finish
 from textrec_utils.course.chapters import CourseError, chosen, slug_of, the_report
 from textrec_utils.course.jobs import run_many
@@ -22,11 +23,9 @@ BARS = (
 
 
 def _settings() -> list[str]:
-    from textrec_utils.report import PROFILES, methods_of
-
-    profiles = [f"  {p}  {name}：{'、'.join(m.label for m in methods_of(p))}" for p, name in PROFILES.items()]
+    listed = [f"  {key}  {name}：{'、'.join(labels)}" for key, name, labels in profiles()]
     own = [f"  {line}" for line in described(the_report())]
-    return ["-p 的名字、默认值、含义：", *own, "profile 的方法：", *profiles, *BARS]
+    return ["-p 的名字、默认值、含义：", *own, "profile 的方法：", *listed, *BARS]
 
 
 @click.command("report", cls=parameters.WithParameters, settings=_settings, short_help="按参数生成报告。")
@@ -44,10 +43,12 @@ def command(pairs, file: str, force: bool, bars: str) -> None:
     ((report, given),) = chosen(("report",), pairs)
     if given and (force or not unchanged(report, given, slug_of(report, given))):
         _check(report.parameters() | given)
-        if "model" in given:
+        if reads := {name: given[name] for name in ("prefix", "pooling", "max_length") if name in given} | (
+            {"name": given["model"]} if "model" in given else {}
+        ):
             from textrec_utils.encoder import Encoder
 
-            Encoder(str(given["model"]))
+            Encoder(**reads)
     finish(run_many(("report",), pairs, force))
     if wanted:
         _hold_to(wanted, summary_path(slug_of(report, given)))

@@ -262,6 +262,13 @@ def _check_value(chapter: Chapter, name: str, value: object) -> None:
             threshold(value)
         except DataError as error:
             raise CourseError(f"{chapter.name} 的参数 {error}") from None
+    if chapter.name == "report" and name in ("pooling", "max_length"):
+        from textrec_utils.finetuning.config import TwoTowerConfig
+
+        try:
+            TwoTowerConfig(**{name: value})
+        except ValueError as error:
+            raise CourseError(f"{chapter.name} 的参数 {error}") from None
     if chapter.name == "report" and name in ("split", "profile"):
         from textrec_utils.report import PROFILES
         from textrec_utils.splits import PROTOCOLS

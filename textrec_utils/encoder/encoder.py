@@ -37,8 +37,8 @@ class Encoder:
     own, with the steps that they put behind it (dense layers, normalisation); another one comes without these.
     max_length: tokens; longer texts are cut. auto: the makers' own, 128 for `mini-bert-zh`.
     batch_size: texts of one pass at most; on a CPU of about 1,024 tokens, too.
-    prefix: put before each text (E5 models want "query: "), or the name of one of the makers' prompts; "": their default
-    prompt, where they have one; none: nothing.
+    prefix: put before each text (E5 models want "query: "), or the name of one of the makers' prompts; "": their
+    default prompt, where they have one; none: nothing.
     bf16: autocast, about twice as fast on processors that have it, with slightly different numbers; off by default.
 
     dim: of a text's vector. most: tokens that the model can read. makers: what the model's own files say.
@@ -76,7 +76,7 @@ class Encoder:
         self.dim = self._try()
 
     def _try(self) -> int:
-        """The width of a vector. Raises DataError where one text has none: told now, not after minutes of other work."""
+        """The width of a vector. Raises DataError where a text has none: now, not after minutes of other work."""
         try:
             with torch.inference_mode():
                 made = self.vectors_of(self.tokenize(["文"]))
@@ -107,6 +107,13 @@ class Encoder:
         """(texts,) tokens of each text with its prefix, uncut."""
         found = self.tokenizer([self.prefix + t for t in texts], verbose=False)["input_ids"]
         return np.array([len(ids) for ids in found], dtype=np.int64)
+
+    @property
+    def layer_parameters(self) -> int:
+        """Of what each token passes through: all but the tables that are looked up, and the pooler."""
+        named = self.model.named_parameters()
+        tables = {id(m.weight) for m in self.model.modules() if isinstance(m, torch.nn.Embedding)}
+        return sum(p.numel() for name, p in named if id(p) not in tables and "pooler." not in name)
 
     def _prompt_tokens(self) -> int:
         """Tokens of the prompt alone, less a special one at its end, as SentenceTransformer counts them."""

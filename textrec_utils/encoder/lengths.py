@@ -13,7 +13,7 @@ from textrec_utils.core.errors import DataError
 UNBOUNDED = 2**20  # of a model whose positions are relative: as many as one likes
 LEAST = 128  # tokens that are always read: shorter texts cost nothing more
 SHARE = 0.95  # of the texts shall be read whole
-OPERATIONS = 1e14  # that reading a catalogue once may take, about: half an hour on two cores
+OPERATIONS = 5e12  # that reading a catalogue once may take: one to four minutes on two cores
 
 
 def most_tokens(model: nn.Module) -> int:

@@ -1,8 +1,9 @@
 """How a model's makers mean it to be read, from the files that SentenceTransformer reads beside the weights.
 
 `modules.json` says which steps follow each other: the transformer (`sentence_bert_config.json`), the pooling
-(`1_Pooling`), then dense layers, LayerNorm, normalisation; `config_sentence_transformers.json` has the prompts. A folder
-without `modules.json` is read as SentenceTransformer reads it: the mean of the tokens, of a decoder the last token.
+(`1_Pooling`), then dense layers, LayerNorm, normalisation; `config_sentence_transformers.json` has the prompts. A
+folder without `modules.json` is read as SentenceTransformer reads it: the mean of the tokens, of a decoder the last
+token.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Makers:
 
 
 def read_makers(folder: Path, name: str) -> Makers:
-    """name: the model's, for refusals. Raises DataError for a damaged file and for steps that we don't know how to do."""
+    """name: the model's, for refusals. Raises DataError for a damaged file and for steps that we can't do."""
     steps = read_json(folder / "modules.json", [])
     if not steps:
         return Makers(folder, _bare_pooling(folder), **_prompts(folder, name))
@@ -118,7 +119,9 @@ def _pooling(config: Mapping[str, Any], name: str) -> str:
         modes = [mode for mode, switch in SWITCHES.items() if config.get(switch)] or ["mean"]
     pooling = "+".join([modes] if isinstance(modes, str) else modes)
     if not known_pooling(pooling):
-        raise DataError(f"模型 {name} 的池化方式 {pooling} 这里不会：会的有 {'、'.join(MAKERS_POOLINGS)}，请升级或换模型。")
+        raise DataError(
+            f"模型 {name} 的池化方式 {pooling} 这里不会：会的有 {'、'.join(MAKERS_POOLINGS)}，请升级或换模型。"
+        )
     return pooling
 
 

@@ -21,7 +21,9 @@ PROXIES = ("all_proxy", "https_proxy", "http_proxy")
 def check_files(folder: Path, name: str) -> None:
     """Refuse what can be seen before anything is loaded. folder: of the weights. Raises DataError."""
     if not (folder / "config.json").is_file():
-        raise DataError(f"模型 {name} 的文件夹里没有 config.json，不知道是什么模型：请给 transformers 存下的整个文件夹。")
+        raise DataError(
+            f"模型 {name} 的文件夹里没有 config.json，不知道是什么模型：请给 transformers 存下的整个文件夹。"
+        )
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         with open(path, "rb") as file:
             if file.read(len(LFS)) == LFS:
@@ -54,7 +56,9 @@ def of_loading(error: Exception, folder: Path, name: str) -> str:
     if "trust_remote_code" in told or "custom code" in told or read_json(folder / "config.json", {}).get("auto_map"):
         return f"模型 {name} 要运行它自带的代码，这里从不运行别人的代码：请换一个 transformers 自带结构的模型。"
     if "does not recognize this architecture" in told or "Unrecognized model" in told:
-        return f"模型 {name} 的结构这个版本的 transformers 不认识：请升级 transformers，或检查 config.json 的 model_type。"
+        return (
+            f"模型 {name} 的结构这个版本的 transformers 不认识：请升级 transformers，或检查 config.json 的 model_type。"
+        )
     missing = [part for part in ("sentencepiece", "tiktoken", "protobuf") if part in told]
     if isinstance(error, ImportError) and missing:
         return f"读模型 {name} 的分词器要 {missing[0]}：请 pip install {missing[0]}。"
@@ -67,7 +71,9 @@ def of_hub(error: Exception, name: str, default: str) -> str:
     elsewhere = f"用课程自带的 {default}，或给一个装有 config.json 和 model.safetensors 的本地文件夹"
     socks = next((v for v in _proxies() if v.startswith("socks")), "")
     if socks and any("socksio" in str(part) for part in _causes(error)):
-        return f"要经SOCKS代理（{socks}）去取模型 {name}，却没有装 socksio：请 pip install socksio，或去掉代理的环境变量。"
+        return (
+            f"要经SOCKS代理（{socks}）去取模型 {name}，却没有装 socksio：请 pip install socksio，或去掉代理的环境变量。"
+        )
     if "GatedRepoError" in kinds:
         return f"模型 {name} 要先在模型站同意它的条款：同意后用 hf auth login 登录，或{elsewhere}。"
     if "RevisionNotFoundError" in kinds:

@@ -9,17 +9,15 @@ same numbers, and several processes (`torchrun`) share the encoding of a step. W
 item vectors don't fit in memory, id vectors (chapter 08).
 """
 
-from textrec_utils.finetuning.config import MEANING_SCALE, TwoTowerConfig
-from textrec_utils.finetuning.distributed import processes
-from textrec_utils.finetuning.features import lexical_vectors
-from textrec_utils.finetuning.gradient_cache import GradientCache
-from textrec_utils.finetuning.result import TwoTower, UserTower
-from textrec_utils.finetuning.towers import Head, Towers
-from textrec_utils.finetuning.train import early_stopping, judge_on, train_two_tower, train_two_towers
-from textrec_utils.losses import in_batch_loss
+from textrec_utils.core.faces import face_of
 
-__all__ = [
-    "MEANING_SCALE", "GradientCache", "Head", "TwoTower", "TwoTowerConfig", "Towers", "UserTower", "early_stopping",
-    "in_batch_loss", "judge_on", "lexical_vectors", "processes", "train_two_tower",
-    "train_two_towers",
-]  # fmt: skip
+__getattr__, __all__ = face_of(__name__, {
+    "config": "MEANING_SCALE TwoTowerConfig",
+    "distributed": "processes",
+    "features": "lexical_vectors",
+    "gradient_cache": "GradientCache",
+    "result": "TwoTower UserTower",
+    "towers": "Head Towers",
+    "train": "early_stopping judge_on train_two_tower train_two_towers",
+    "textrec_utils.losses": "in_batch_loss",
+})  # fmt: skip

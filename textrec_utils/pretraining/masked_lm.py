@@ -14,6 +14,7 @@ from textrec_utils.core.files import write_atomic
 from textrec_utils.core.seeds import seeded
 from textrec_utils.core.store import cached_folder
 from textrec_utils.encoder.fingerprint import fingerprint_of
+from textrec_utils.encoder.lengths import most_tokens
 from textrec_utils.encoder.loading import model_folder, quiet_loading
 from textrec_utils.encoder.makers import copy_makers
 from textrec_utils.encoder_quality import masked_characters, masked_language_model, masked_logits, special_pieces
@@ -37,7 +38,7 @@ def train_masked_lm(
     if not len(texts):
         raise TooLittleData("没有可训练的文本：texts 是空的。")
     device = next(model.parameters()).device
-    tokens = Tokens(tokenizer, texts, max_length)
+    tokens = Tokens(tokenizer, texts, min(max_length, most_tokens(model)))
     special = special_pieces(tokenizer)
     if special[tokens.flat.astype(np.int64)].all():
         raise TooLittleData("没有可训练的文本：texts 里没有一个字在分词器的词表里。")

@@ -38,7 +38,6 @@ PROFILES = {"quick": "快速", "full": "完整"}
 KINDS = {"non-personal": "非个性化方法", "behaviour": "协同方法", "text": "文本方法", "both": "合用文本和行为的方法"}
 NEEDS = {"text": "物品没有文字", "time": "数据没有时间", "tuning": "协同方法没有调参"}  # and what is said without
 FUSION_WEIGHT = 0.3  # the encoder tower's share, chosen on validation splits of movielens-zh (chapter 06b, section 3)
-READING = {"pooling": "mean", "max_length": 128}  # of the frozen encoder
 WORD2VEC = {n: p.default for n, p in inspect.signature(train_word2vec).parameters.items() if p.default is not p.empty}
 WEIGHTS = [3.0, 10.0, 30.0, 100.0, 300.0]  # of the texts beside the likes in EASE
 TOWERS: dict[str, dict[str, str]] = {  # by method that adds it, what is not as the course's towers have it
@@ -100,9 +99,20 @@ class Workshop:
             raise TooLittleData("、".join(NEEDS.get(need, f"没有 {need}") for need in lacking))
 
     @cached_property
+    def encoder(self) -> Encoder:
+        """Reads as the towers do."""
+        config = self.two_tower or TwoTowerConfig()
+        return Encoder(self.model, prefix=self.prefix, pooling=config.pooling, max_length=config.max_length)
+
+    @property
+    def reading(self) -> dict[str, object]:
+        """How the encoder reads, for the settings of a method."""
+        return {"pooling": self.encoder.pooling, "max_length": self.encoder.max_length}
+
+    @cached_property
     def encoded(self) -> Cached:
         """The items' vectors, as `["vectors"]`, with their cost."""
-        return Encoder(self.model, prefix=self.prefix, **READING).encode_with_cost(self.texts)
+        return self.encoder.encode_with_cost(self.texts)
 
     @cached_property
     def documents(self) -> tuple[list[list[str]], Cost]:
@@ -224,7 +234,7 @@ def _half_whiten(vectors: np.ndarray) -> np.ndarray:
 
 def _bert(w: Workshop, transform: Callable[[np.ndarray], np.ndarray]) -> Recommender:
     known = {np.asarray: {"transform": "none"}, _half_whiten: {"transform": "whiten", "strength": 0.5}}
-    told = {"vectors": "encoder"} | READING | known.get(transform, {"transform": transform.__name__})
+    told = {"vectors": "encoder"} | w.reading | known.get(transform, {"transform": transform.__name__})
     return HistoryMean(transform(w.encoded["vectors"]), "BERT", cost=w.encoded.cost, settings=told)
 
 
