@@ -3,12 +3,14 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from textrec_utils.core.paths import project_data
 from textrec_utils.datasets import DataError
 from textrec_utils.encoder import quiet_loading
-from textrec_utils.export import check_export, save_sentence_transformer
+from textrec_utils.encoder.makers import write_makers
+from textrec_utils.export import _dense, check_export, save_sentence_transformer
 from textrec_utils.finetuning import TwoTowerConfig, train_two_tower
 
 QUICK = {
@@ -81,13 +83,35 @@ def test_a_downloaded_model_is_not_overwritten(taste, tmp_path):
     tower = train_two_tower(taste, TwoTowerConfig(**QUICK), progress=False, cache=False)
     for name in ("config.json", "modules.json"):
         (folder / name).touch()
-        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         with pytest.raises(DataError, match="不覆盖"):
             save_sentence_transformer(tower, folder)
-        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     ours = save_sentence_transformer(tower, tmp_path / "tower")
     (ours / "notes.md").write_text("…")  # a reader's own file in a folder of ours
     with pytest.raises(DataError, match="notes.md"):
         check_export(tower.config, ours)
     (ours / "notes.md").unlink()
     assert check_export(tower.config, ours) == ours and sorted(p.name for p in tmp_path.iterdir()) == ["model", "tower"]
+
+
+def test_a_tower_over_anothers_encoder_is_saved_with_its_makers_steps(taste, tmp_path):
+    """[CLS], a prompt, a dense layer and normalisation stand before the head in the saved folder, too."""
+    from sentence_transformers import SentenceTransformer
+
+    makers = ["Dense", "Normalize"]
+    folder = shutil.copytree(project_data() / "models" / "mini-bert-zh", tmp_path / "model")
+    shutil.rmtree(folder / "1_Pooling")
+    about = {"prompt": "商品：", "truncate_dim": 24}
+    dense, _ = write_makers(folder, "cls+mean", 312, 40, tail=makers, **about)
+    rng = np.random.default_rng(0)
+    _dense(dense, rng.standard_normal((32, 624)) / 25, rng.standard_normal(32), "torch.nn.modules.activation.Tanh")
+    texts = list(taste.dataset.items["text"])
+    for more in ({}, {"rung": "whole"}, {"rung": "last_layer", "head": "linear"}):
+        config = TwoTowerConfig(**QUICK | {"max_length": "auto"} | more)
+        tower = train_two_tower(taste, config, str(folder), progress=False, cache=False)
+        told = tower.settings()
+        assert (told["pooling"], told["max_length"], told["prefix"]) == ("cls+mean", 40, "商品：")
+        saved = save_sentence_transformer(tower, tmp_path / "tower")
+        given = SentenceTransformer(str(saved), device="cpu").encode(texts, show_progress_bar=False)
+        assert given == pytest.approx(tower.item_vectors, abs=1e-3)

@@ -297,7 +297,8 @@ def test_a_recommender_says_how_its_tower_was_made(taste):
     lexical = train_two_tower(taste, replace(config, features="lexical"), progress=False, cache=False)
     meaning = train_two_tower(taste, config, prefix="物品：", progress=False, cache=False)
     told = meaning.recommender("").settings()
-    assert told == config.to_dict() | {"model": "mini-bert-zh", "prefix": "物品：", "precision_used": "float32"}
+    origin = {"model": "mini-bert-zh", "prefix": "物品：", "precision_used": "float32"}
+    assert told == config.to_dict() | origin | {"pooling": "mean"}  # what auto came to
     assert lexical.recommender("").needs == {"text"} and meaning.recommender("").needs == {"text", "model"}
     three = lexical.fuse(meaning, 0.4).fuse(lexical, 0.5).recommender("")
     told = [(part["weight"], part["features"]) for part in three.settings()["fused_with"]]

@@ -85,8 +85,9 @@ def key_of(taste, monkeypatch):
     """The key of the result that `train_two_tower` looks for, without encoding or training anything."""
     world = {"encoder": "weights A", "precision": "float32"}
 
-    def given(split, config, *rest):
-        return Material([], SimpleNamespace(fingerprint=world["encoder"]), precision=world["precision"])
+    def given(split, config, model, prefix, device):
+        read = {"pooling": config.pooling, "max_length": config.max_length, "prefix": prefix}
+        return Material([], SimpleNamespace(fingerprint=world["encoder"], **read), precision=world["precision"])
 
     def look(kind, depends, compute, cache):
         raise Asked(make_key(kind, depends, compute))
@@ -139,7 +140,7 @@ def test_what_a_run_reads_is_in_the_key_and_nothing_else(key_of):
     other = {
         "rung": "whole", "features": "lexical", "pooling": "cls", "head": "linear", "similarity": "dot",
         "user": "attention", "profile": True, "question": "cut", "loss": "bpr", "precision": "bf16",
-        "history_dropout": 0.4, "dropout": 0.4,
+        "history_dropout": 0.4, "dropout": 0.4, "max_length": 64,
     }  # fmt: skip
 
     def moved(but: set[str], **base) -> set[str]:

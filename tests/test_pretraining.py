@@ -350,7 +350,7 @@ def test_export_overwrites_nothing_of_anybodys(finished, tmp_path, monkeypatch):
         finished.export(theirs)
     assert [p.read_text(encoding="utf-8") for p in theirs.iterdir()] == ["theirs"]
     folder = finished.export(tmp_path / "model")
-    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
     def full(*_, **__):
         raise OSError("disk full")
@@ -358,7 +358,7 @@ def test_export_overwrites_nothing_of_anybodys(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(type(finished.tokenizer), "save_pretrained", full)
     with pytest.raises(OSError):  # half way: readers still have the model of before, whole
         finished.export(folder)
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
     assert {p.name for p in tmp_path.iterdir()} == {"downloaded", "model"}
 
 

@@ -47,6 +47,10 @@ def save_sentence_transformer(tower: TwoTower, folder: Path | str) -> Path:
         raise DataError(f"编码器 {tower.model} 里没有权重 {found.unexpected_keys[0]}：它不是当初训练的那个模型。")
     encoder.tokenizer.model_max_length = encoder.max_length
     makers, layers = encoder.makers, _dense_layers(tower)
+    if makers.dim:  # the makers keep the first dimensions: the others are read at weight 0
+        pooled = torch.zeros(1, encoder.width * len(encoder.pooling.split("+")))
+        (weight, *rest), wide = layers[0], encoder.tail(pooled).shape[1]
+        layers[0] = (np.pad(weight, ((0, 0), (0, wide - weight.shape[1]))), *rest)
     theirs = [kind for kind, _ in makers.tail]
     tail = [*theirs, *["Dense"] * len(layers), *["Normalize"] * (config.similarity != "dot")]
     told = {"prompt": encoder.prefix, "pools_prompt": makers.pools_prompt, "similarity_fn_name": "dot"}

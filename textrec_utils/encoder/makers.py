@@ -220,8 +220,11 @@ def write_makers(
         (folder / place).mkdir()
     write_json(folder / "modules.json", steps)
     write_json(folder / LENGTH_FILES[0], {"max_seq_length": max_length, "do_lower_case": False})
-    switches = {switch: mode in pooling.split("+") for mode, switch in SWITCHES.items()}
-    about = {"word_embedding_dimension": width, **switches, "include_prompt": pools_prompt}
+    modes = pooling.split("+")
+    how: dict[str, Any] = {switch: mode in modes for mode, switch in SWITCHES.items()}
+    if modes != [mode for mode in SWITCHES if mode in modes]:  # switches know one order alone
+        how = {"pooling_mode": modes}
+    about = {"word_embedding_dimension": width, **how, "include_prompt": pools_prompt}
     write_json(folder / places[1] / "config.json", about)
     prompts = {"prompts": {"item": prompt}, "default_prompt_name": "item"} if prompt else {}
     if prompts or more:
