@@ -371,6 +371,24 @@ def test_a_socks_proxy_without_its_package(monkeypatch, tmp_path):
         Encoder("someone/none")
 
 
+@pytest.mark.parametrize("name, revision", [("someone/tiny", None), ("someone/tiny@v2", "v2")])
+def test_a_model_from_the_hub_is_asked_for_by_its_own_name(monkeypatch, tmp_path, name, revision):
+    """Under that name the cache must find it the next time, without a network."""
+    folder, asked = FOLDERS["cls, normalized"](tmp_path / ("a" * 40)), []
+
+    def fetch(model, *file, revision, local_files_only=False, **kinds):
+        if local_files_only:
+            raise FileNotFoundError
+        asked.append((model, *file, revision))
+        return str(folder)
+
+    for function in ("snapshot_download", "hf_hub_download"):
+        monkeypatch.setattr(f"huggingface_hub.{function}", fetch)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
+    assert loading.model_folder(name) == folder
+    assert asked == [("someone/tiny", revision), ("someone/tiny", "modules.json", revision)]
+
+
 def test_from_the_hub_all_that_says_how_to_read_is_fetched(monkeypatch, tmp_path):
     """Weights, tokenizer and every step's folder; no pickles and no second format."""
     from fnmatch import fnmatch

@@ -30,7 +30,8 @@ def test_config_refuses_unknown_words():
     ("chunk", 0, "chunk 至少是 1"), ("steps", -5, "steps 至少是 0"), ("steps", 0, "一步也没有"),
     ("temperature", 0.0, "temperature 应是正数"), ("half_life", float("nan"), "half_life 应是正数"),
     ("dropout", 1.0, "dropout 是一个比例"), ("history_dropout", -0.1, "history_dropout 是一个比例"),
-    ("max_length", 1, "max_length 至少是 3"), ("pooling", "median", "pooling 应是 auto"), ("max_length", "long", "auto 或一个整数"),
+    ("max_length", 1, "max_length 至少是 3"), ("pooling", "median", "pooling 应是 auto"),
+    ("max_length", "long", "auto 或一个整数"),
     ("learning_rate", -1.0, "learning_rate 应是正数"),
 ])  # fmt: skip
 def test_config_refuses_impossible_numbers(name, value, message):

@@ -24,7 +24,6 @@ from textrec_utils.corpora import Pairs, checked_file, read_corpus, read_pairs
 from textrec_utils.datasets.tables import read_table, rows_of
 from textrec_utils.encoder.batching import Batch, passes, without_gradient
 from textrec_utils.encoder.encoder import Encoder
-from textrec_utils.encoder.lengths import most_tokens
 from textrec_utils.encoder.loading import load_pretrained, quiet_loading
 from textrec_utils.encoder.precision import autocast
 from textrec_utils.encoder.space import center
@@ -139,8 +138,9 @@ def special_pieces(tokenizer) -> torch.Tensor:
 
 
 def masked_characters(
-    model, tokenizer, texts: Sequence[str], rate: float = 0.15, seed: int = 0, batch_size: int = 64
-) -> Masked:
+    model, tokenizer, texts: Sequence[str], rate: float = 0.15, seed: int = 0, batch_size: int = 64,
+    max_length: int = 128,
+) -> Masked:  # fmt: skip
     """Hide `rate` of the tokens behind [MASK] and let a masked language model guess them.
 
     model: a `...ForMaskedLM` with its tokenizer. Accuracy counts 汉字 alone (blanks, Latin, punctuation and
@@ -151,10 +151,10 @@ def masked_characters(
     for piece, i in tokenizer.get_vocab().items():
         han[i] = len(piece) == 1 and bool(HAN.match(piece))
     special = special_pieces(tokenizer)
-    rows, most = [], min(128, most_tokens(model))
+    rows = []
     for start in range(0, len(texts), batch_size):  # the draws follow the order of the texts, the passes their lengths
         part = list(texts[start : start + batch_size])
-        batch = tokenizer(part, padding=True, truncation=True, max_length=most, return_tensors="pt")
+        batch = tokenizer(part, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
         chosen = (torch.rand(batch["input_ids"].shape, generator=generator) < rate) & ~special[batch["input_ids"]]
         rows += zip(batch["input_ids"], batch["attention_mask"], chosen)
     whole = [pad_sequence(list(part), batch_first=True) for part in zip(*rows)]
@@ -239,7 +239,7 @@ def evaluate_encoder(
     row = evaluate_vectors(lambda texts: encoder.encode(texts), sets)
     found = masked_language_model(name)
     if found:
-        result = masked_characters(*found, sets.sentences)
+        result = masked_characters(*found, sets.sentences, max_length=min(128, encoder.most))
         row |= {"masked": result.accuracy, "masked_loss": result.loss}
     if speed:
         row |= dict(zip(("speed", "ratio"), speed_ratio(encoder, sets.titles[:256])))

@@ -166,11 +166,12 @@ def _fetched(name: str) -> Path:
     from huggingface_hub.errors import EntryNotFoundError
 
     model, _, revision = name.partition("@")
+    which = {"revision": revision or None}  # by the name that is asked for: the cache keeps where it pointed
     try:
-        found = HfApi().model_info(model, revision=revision or None, timeout=10)
-        folder = snapshot_download(model, revision=found.sha, allow_patterns=READ, ignore_patterns=NOT_READ)
+        HfApi().model_info(model, **which, timeout=10)
+        folder = snapshot_download(model, **which, allow_patterns=READ, ignore_patterns=NOT_READ)
         with suppress(EntryNotFoundError):  # the cache remembers that there is none
-            hf_hub_download(model, "modules.json", revision=found.sha)
+            hf_hub_download(model, "modules.json", **which)
         return Path(folder)
     except Exception as error:  # offline, no such model, gated: each class has its own name
         why = of_hub(error, name, DEFAULT_MODEL)

@@ -38,7 +38,8 @@ def train_masked_lm(
     if not len(texts):
         raise TooLittleData("没有可训练的文本：texts 是空的。")
     device = next(model.parameters()).device
-    tokens = Tokens(tokenizer, texts, min(max_length, most_tokens(model)))
+    most = most_tokens(model)
+    tokens = Tokens(tokenizer, texts, min(max_length, most))
     special = special_pieces(tokenizer)
     if special[tokens.flat.astype(np.int64)].all():
         raise TooLittleData("没有可训练的文本：texts 里没有一个字在分词器的词表里。")
@@ -52,7 +53,7 @@ def train_masked_lm(
         row = {"step": step, "train_loss": float(np.mean(losses)) if losses else float("nan")}
         if held_out:
             model.eval()
-            result = masked_characters(model, tokenizer, held_out)
+            result = masked_characters(model, tokenizer, held_out, max_length=min(128, most))
             row |= {"held_out_loss": result.loss, "held_out_accuracy": result.accuracy}
         curve.append(row)
         losses.clear()
