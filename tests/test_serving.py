@@ -17,7 +17,7 @@ from tests.small_report import SMALL, made
 from textrec_utils.baselines import EASE, Recommender
 from textrec_utils.core import DataError
 from textrec_utils.core.paths import project_root
-from textrec_utils.datasets import load_dataset
+from textrec_utils.datasets import Dataset, load_dataset
 from textrec_utils.ranking import explain
 from textrec_utils.report import METHODS
 from textrec_utils.serving import Service, load, save, train
@@ -183,6 +183,10 @@ def test_reasons_agree_with_the_explanation_of_the_course(taste):
             assert row.reason == f"喜欢过《{service.split.dataset.items['title'][best]}》"
 
 
+def silent(service: Service, text: str = " ") -> Dataset:
+    return replace(service.split.dataset, items=service.split.dataset.items.assign(text=text))
+
+
 WRONG = [
     (lambda s: s.recommend_for(7), "用户编号是文字，得到 int 的 7：请写成 '7'"),
     (lambda s: s.recommend_for(["u1"]), "用户编号是文字，得到 list"),
@@ -197,6 +201,9 @@ WRONG = [
     (lambda s: train(s.split.dataset, "magic"), "没有方法 magic：可用的有 random、popularity"),
     (lambda s: train(s.split.dataset, "ease", k=0), "k 至少是 1"),
     (lambda s: train("no-such", "ease"), "没有数据集 no-such"),
+    (lambda s: train(s.split.dataset, "hybrid", budget=0), "taste 上做不出“融合.*”，请换一个方法：协同方法没有调参。"),
+    (lambda s: train(silent(s), "tfidf_char"), "taste 上做不出“TF-IDF（字）”，请换一个方法：物品没有文字。"),
+    (lambda s: train(silent(s, "……"), "tfidf_word"), "请换一个方法：全部文字里没有一个词，算不出 TF-IDF；请检查"),
 ]
 
 

@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from textrec_utils.core.errors import DataError, TooLittleData
+from textrec_utils.baselines.base import Recommender
+from textrec_utils.core.errors import DataError, TooLittleData, TooMuchData
 from textrec_utils.core.machine import versions
 from textrec_utils.datasets.dataset import Dataset
 from textrec_utils.datasets.registry import load_dataset
@@ -45,7 +46,7 @@ class Settings(Mapping):
             self._say(f"在验证集上为 {METHODS[key].label} 选设置")
             try:
                 found = tune_one(METHODS[key].grid, self._split, self._metric, fading=True, **self._options)
-            except TooLittleData as error:
+            except (TooLittleData, TooMuchData) as error:
                 self._say(f"{METHODS[key].label} 用默认设置：{error}")
                 found = None
             self._found[key] = found
@@ -94,17 +95,31 @@ def train(
         with suppress(TooLittleData):
             shop.inner = replace(shop, split=parted.inner())
     say(f"准备 {method.label}")
-    made = shop.build(method)
-    if all_data:
-        say(f"用全部数据训练 {method.label}")
-        shop = replace(shop, split=parted.everything(), inner=None)
+    try:
         made = shop.build(method)
+        if all_data:
+            say(f"用全部数据训练 {method.label}")
+            shop = replace(shop, split=parted.everything(), inner=None)
+            made = shop.build(method)
+    except TooLittleData as error:
+        why = str(error).rstrip("。")
+        raise TooLittleData(f"{data.name} 上做不出“{method.label}”，请换一个方法：{why}。") from None
     made.fit(shop.split)
-    liked = data.interactions["value"] >= (data.min_value if least is None else least)
-    about = {
-        "dataset": data.name, "checksum": data.checksum(), "likes": len(shop.split.train), "all_data": all_data,
-        "repeats": int(liked.sum()) - len(data.positives(least)), "protocol": shop.split.protocol,
-        "settings": made.settings(), "made": datetime.date.today().isoformat(), "versions": versions(),
-    }  # fmt: skip
-    about |= {"model": Path(model).name, "prefix": prefix} if method.encodes else {}
+    about = told(made, shop.split, all_data, least)
+    name = Path(model).name if Path(model).is_absolute() else model
+    about |= {"model": name, "prefix": prefix} if method.encodes else {}
     return Service(made, shop.split, method.key, method.label, about)
+
+
+def told(model: Recommender, split: Split, all_data: bool, min_value: float | None = None) -> dict[str, object]:
+    """What a `Service` says of itself: plain JSON values. min_value: the least value of a like, None: the dataset's.
+
+    repeats: likes of an item that the user had liked before.
+    """
+    data = split.dataset
+    liked = data.interactions["value"] >= (data.min_value if min_value is None else min_value)
+    return {
+        "dataset": data.name, "checksum": data.checksum(), "likes": len(split.train), "all_data": all_data,
+        "repeats": int(liked.sum()) - len(data.positives(min_value)), "protocol": split.protocol,
+        "settings": model.settings(), "made": datetime.date.today().isoformat(), "versions": versions(),
+    }  # fmt: skip
