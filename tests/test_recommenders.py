@@ -351,6 +351,26 @@ def test_a_cost_is_carried_and_kept(split, tmp_path):
     assert result.cost.by_stage()["encode"] == 2.5 and set(result.cost.by_stage()) == {"encode", "rank"}
 
 
+@pytest.mark.parametrize("user", ["attention", "recency"])
+def test_a_tower_that_was_read_again_takes_new_histories(split, tmp_path, user):
+    config = TwoTowerConfig(features="lexical", steps=10, user=user)
+    tower = train_two_tower(split, config, progress=False, cache=False).recommender("双塔").fit(split)
+    tower.save(tmp_path)
+    again = Recommender.load(tmp_path)
+    assert again.product().users is not None and np.array_equal(again.score(EVERYONE), tower.score(EVERYONE))
+    assert np.allclose(again.fold_in(split).score(EVERYONE), tower.score(EVERYONE), atol=1e-6)
+
+
+def test_als_folds_in_as_its_library_does(split):
+    from implicit.als import AlternatingLeastSquares
+
+    model = ALS(factors=4, iterations=5, regularization=0.5, alpha=7.0).fit(split)
+    peer = AlternatingLeastSquares(factors=4, regularization=0.5, alpha=7.0, use_cg=False)
+    peer.user_factors, peer.item_factors = model._users, model._items
+    wanted = peer.recalculate_user(np.arange(OLD), split.train_matrix[:OLD])
+    assert model.fold_in(split)._users[:OLD] == pytest.approx(np.asarray(wanted), rel=1e-3, abs=1e-4)
+
+
 def test_how_vectors_were_made_is_told_and_kept(split, tmp_path):
     mean = HistoryMean(tfidf_vectors(TEXTS), "x", settings={"segmentation": "jieba", "min_df": 1}).fit(split)
     told = {"segmentation": "jieba", "min_df": 1, "center": False, "normalize": True, "half_life": None}

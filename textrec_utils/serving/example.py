@@ -10,17 +10,15 @@ HEAD = """import csv, json, sys
 from pathlib import Path
 import numpy as np
 
-folder = Path(__file__).parent
-raw = (folder / "tables.safetensors").read_bytes()
-start = 8 + int.from_bytes(raw[:8], "little")  # a length in 8 bytes, the header in JSON, the numbers
-head = json.loads(raw[8:start])
+def read(name):
+    return list(csv.DictReader(open(Path(__file__).with_name(name), encoding="utf-8", newline="")))
 def table(name, kind=np.float32):
     (begin, end), shape = head[name]["data_offsets"], head[name]["shape"]
     return np.frombuffer(raw[start + begin : start + end], kind).reshape(shape)
-def read(name):
-    return list(csv.DictReader(open(folder / name, encoding="utf-8", newline="")))
 
-items = read("items.csv")
+raw = Path(__file__).with_name("tables.safetensors").read_bytes()
+start = 8 + int.from_bytes(raw[:8], "little")  # a length in 8 bytes, the header in JSON, the numbers
+head, items = json.loads(raw[8:start]), read("items.csv")
 row = {item["item_id"]: n for n, item in enumerate(items)}
 """
 TAIL = """scores[seen + [n for n, item in enumerate(items) if item["candidate"] == "0"]] = -np.inf
@@ -80,6 +78,7 @@ def example(product: Product | None) -> str:
 
 def _of_history(product: Product) -> list[str]:
     weights, name = "np.ones(len(seen))", recipe(product)["table"]
+    user = "scores" if product.items is None else "user"  # what the history gives
     if product.half_life is not None:
         weights = f"0.5 ** (np.arange(len(seen))[::-1] / {product.half_life!r})"
     lines = [f"weights = {weights}", *["weights /= weights.sum()"] * product.mean]
@@ -88,15 +87,15 @@ def _of_history(product: Product) -> list[str]:
             "weight = np.bincount(seen, weights, minlength=len(items))",
             f'rows, columns = table("{name}.rows", np.int32), table("{name}.columns", np.int32)',
             f'width = table("{name}.shape", np.int32)[1]',
-            f'user = np.bincount(columns, table("{name}.values") * weight[rows], minlength=width)',
+            f'{user} = np.bincount(columns, table("{name}.values") * weight[rows], minlength=width)',
         ]
     else:
-        lines.append(f'user = weights @ table("{name}")[seen]')
+        lines.append(f'{user} = weights @ table("{name}")[seen]')
     if sparse.issparse(product.items):
         lines += [
             'rows, columns = table("items.rows", np.int32), table("items.columns", np.int32)',
             'scores = np.bincount(rows, table("items.values") * user[columns], minlength=len(items))',
         ]
-    else:
-        lines.append("scores = user" if product.items is None else 'scores = table("items") @ user')
+    elif product.items is not None:
+        lines.append('scores = table("items") @ user')
     return lines
