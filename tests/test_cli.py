@@ -29,6 +29,7 @@ from textrec_utils.course.meanings import OWN, meaning
 from textrec_utils.course.pages import is_made
 from textrec_utils.datasets import DATASETS
 from textrec_utils.report import methods_of
+from textrec_utils.serving import load
 
 
 def run(*words: str):
@@ -101,10 +102,12 @@ def test_finetune_trains_stops_early_and_saves(own_folder, tmp_path, monkeypatch
     quick |= {"max_length": 16, "dataset": own_folder}
     words = [word for name, value in quick.items() for word in ("-p", f"{name}={value}")]
     out = tmp_path / "tower"
-    result = run("finetune", *words, "--early-stopping", "--out", str(out))
+    result = run("finetune", *words, "--early-stopping", "--out", str(out), "--bundle", str(tmp_path / "bundle"))
     assert result.exit_code == 0, result.output
     assert "早停：验证 ndcg@10" in result.output and "ndcg@10 = 0." in result.output
     assert (out / "modules.json").exists() and (out / "model.safetensors").exists()
+    service = load(tmp_path / "bundle")  # what serves: ids, vectors, how a user comes about
+    assert len(service.recommend_for("u3", 5)) == 5 and service.about["settings"]["rung"] == "lora"
 
 
 @pytest.mark.parametrize("stop, status, word", [(KeyboardInterrupt, 130, "已中断"), (Terminated, 143, "已被终止")])

@@ -26,6 +26,7 @@ LAYERS = [
     ["evaluation", "plotting", "hybrids", "tuning", "pair_classifier"],
     ["losses", "finetuning", "export", "encoder_quality", "pretraining"],
     ["report"],
+    ["serving"],
     ["shipped"],
     ["exercises"],
     ["course"],

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import textrec_utils
 from textrec_utils.baselines import (
@@ -30,6 +31,7 @@ from textrec_utils.baselines import (
     Recommender,
     RP3Beta,
     UserKNN,
+    history_weights,
     tfidf_vectors,
 )
 from textrec_utils.baselines.factors import Factors
@@ -80,12 +82,15 @@ class Case:
     """build(split, **settings): an unfitted recommender, by default with settings that suit the small board.
 
     learns: does it find the checkerboard? by_chance: does it tell apart what it knows nothing of, by drawn numbers,
-    or a few of them?
+    or a few of them? folds_in: does it serve users whom it wasn't trained on: exactly as if it had been, nearly, anyhow
+    (by drawn numbers), or not at all? product: is its score one product of tables?
     """
 
     build: Callable[..., Recommender]
     learns: bool = True
     by_chance: bool = False
+    folds_in: str = "exactly"
+    product: bool = True
 
 
 def content(vectors, name):
@@ -100,7 +105,7 @@ def blend(kind, *parts):
         made = [CASES[part["name"]].build(split, **{k: v for k, v in part.items() if k != "name"}) for part in parts]
         return kind(made, weights, **settings)
 
-    return Case(build)
+    return Case(build, product=False)
 
 
 def two_tower(split, **settings):
@@ -125,12 +130,16 @@ def newcomer_places(split, parts=({"name": "EASE"}, {"name": "TF-IDF"}), **setti
 
 
 CASES: dict[str, Case] = {
-    "随机": Case(lambda split, **s: Random(**s or {"seed": 3}), learns=False, by_chance=True),
+    "随机": Case(
+        lambda split, **s: Random(**s or {"seed": 3}), learns=False, by_chance=True, folds_in="anyhow", product=False
+    ),
     "热门": Case(lambda split, **s: Popularity(**s), learns=False),
     "此刻热门": Case(lambda split, **s: RecentPopularity(**s or {"hours": 48.0}), learns=False),
     "ItemKNN": Case(lambda split, **s: ItemKNN(**s or {"neighbours": 12, "shrink": 1.0})),
     "RP3β": Case(lambda split, **s: RP3Beta(**s or {"neighbours": 12, "half_life": 5.0})),
-    "UserKNN": Case(lambda split, **s: UserKNN(**s or {"neighbours": 12, "shrink": 1.0})),
+    "UserKNN": Case(
+        lambda split, **s: UserKNN(**s or {"neighbours": 12, "shrink": 1.0}), folds_in="nearly", product=False
+    ),
     "BM25": Case(lambda split, **s: BM25(TEXTS, **s or {"half_life": 5.0})),
     "EASE＋文字": Case(
         lambda split, **s: EASEWithText(
@@ -138,19 +147,22 @@ CASES: dict[str, Case] = {
         )
     ),
     "EASE": Case(lambda split, **s: EASE(**s or {"regularization": 10.0})),
-    "ALS": Case(lambda split, **s: ALS(**s or {"factors": 4, "iterations": 5, "seed": 1})),
+    "ALS": Case(lambda split, **s: ALS(**s or {"factors": 4, "iterations": 5, "seed": 1}), folds_in="nearly"),
     "BPR": Case(
         lambda split, **s: BPR(**s or {"factors": 4, "learning_rate": 0.1, "epochs": 20, "batch_size": 64}),
         by_chance=True,
+        folds_in="not",
     ),
     "TF-IDF": content(tfidf_vectors(TEXTS), "TF-IDF"),
     "TF-IDF dense": content(tfidf_vectors(TEXTS).toarray(), "TF-IDF dense"),
     "ZScoreBlend": blend(ZScoreBlend, "EASE", "TF-IDF"),
     "ReciprocalRankFusion": blend(ReciprocalRankFusion, "热门", "ItemKNN"),
-    "NewcomerPlaces": Case(newcomer_places),
-    "Given": Case(lambda split, **s: Given("Given", EASE(10.0).fit(split).score(EVERYONE), **s)),
+    "NewcomerPlaces": Case(newcomer_places, product=False),
+    "Given": Case(
+        lambda split, **s: Given("Given", EASE(10.0).fit(split).score(EVERYONE), **s), folds_in="not", product=False
+    ),
     "双塔": Case(two_tower),
-    "两段": Case(two_stage, by_chance=True),
+    "两段": Case(two_stage, by_chance=True, folds_in="not", product=False),
 }
 
 
@@ -253,6 +265,42 @@ class TestEveryRecommender:
         again = case.build(split, **json.loads(json.dumps(settings))).fit(split)
         assert again.settings() == settings and np.array_equal(again.score(EVERYONE), fitted.score(EVERYONE))
 
+    def test_other_users_are_folded_in(self, case, fitted, split):
+        """Those whom it was trained on, in another order and among fewer, as if they were new."""
+        train = split.train[split.train["user"] < OLD]
+        users = split.dataset.users.iloc[:OLD]
+        other = replace(
+            split, dataset=replace(split.dataset, users=users), train=train.assign(user=OLD - 1 - train["user"])
+        )
+        before = fitted.score(EVERYONE)
+        if case.folds_in == "not":
+            with pytest.raises(DataError, match="只认识训练时的用户"):
+                fitted.fold_in(other)
+            return
+        found = fitted.fold_in(other).score(np.arange(OLD))[::-1]
+        assert np.array_equal(fitted.score(EVERYONE), before)
+        if case.folds_in == "nearly":  # ALS solves what training had only neared; UserKNN finds the same user again
+            assert np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(found, before)]) > 0.9
+        elif case.folds_in == "exactly":
+            assert found == pytest.approx(before[:OLD], rel=1e-4, abs=1e-5)
+
+    def test_its_product_is_its_score(self, case, fitted, split):
+        product = fitted.product()
+        assert (product is not None) == case.product
+        if product is None:
+            return
+        if product.scores is not None:
+            found = np.tile(product.scores, (len(EVERYONE), 1))
+        else:
+            rows = product.users
+            if rows is None:
+                even = split.train_matrix if not product.mean else history_weights(split)
+                weights = even if product.half_life is None else history_weights(split, product.half_life)
+                rows = weights @ product.history
+            found = rows if product.items is None else rows @ product.items.T
+            found = found.toarray() if sparse.issparse(found) else found
+        assert found == pytest.approx(fitted.score(EVERYONE), rel=1e-4, abs=1e-5)
+
     def test_a_half_life_lets_older_likes_count_less(self, fitted, split):
         model = copy(fitted)
         if not model.fades:
@@ -301,6 +349,26 @@ def test_a_cost_is_carried_and_kept(split, tmp_path):
     assert Recommender.load(tmp_path).cost.by_stage() == {"encode": 2.5, "train": 1.0}
     result = evaluate(mean, split, cost=vectors)  # told twice, counted once: a toy report said 4.96 s
     assert result.cost.by_stage()["encode"] == 2.5 and set(result.cost.by_stage()) == {"encode", "rank"}
+
+
+@pytest.mark.parametrize("user", ["attention", "recency"])
+def test_a_tower_that_was_read_again_takes_new_histories(split, tmp_path, user):
+    config = TwoTowerConfig(features="lexical", steps=10, user=user)
+    tower = train_two_tower(split, config, progress=False, cache=False).recommender("双塔").fit(split)
+    tower.save(tmp_path)
+    again = Recommender.load(tmp_path)
+    assert again.product().users is not None and np.array_equal(again.score(EVERYONE), tower.score(EVERYONE))
+    assert np.allclose(again.fold_in(split).score(EVERYONE), tower.score(EVERYONE), atol=1e-6)
+
+
+def test_als_folds_in_as_its_library_does(split):
+    from implicit.als import AlternatingLeastSquares
+
+    model = ALS(factors=4, iterations=5, regularization=0.5, alpha=7.0).fit(split)
+    peer = AlternatingLeastSquares(factors=4, regularization=0.5, alpha=7.0, use_cg=False)
+    peer.user_factors, peer.item_factors = model._users, model._items
+    wanted = peer.recalculate_user(np.arange(OLD), split.train_matrix[:OLD])
+    assert model.fold_in(split)._users[:OLD] == pytest.approx(np.asarray(wanted), rel=1e-3, abs=1e-4)
 
 
 def test_how_vectors_were_made_is_told_and_kept(split, tmp_path):

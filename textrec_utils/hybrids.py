@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 
@@ -70,13 +71,20 @@ class Blend(Recommender):
         self._candidates, self._seen = split.candidates, split.train_matrix
         return self
 
+    def fold_in(self, split: Split) -> Blend:
+        made = copy(self)
+        made.parts, made._seen = [part.fold_in(split) for part in self.parts], split.train_matrix
+        return made
+
     def score(self, users: np.ndarray) -> np.ndarray:
+        return sum(self.added(users), 0.0).astype(np.float32)
+
+    def added(self, users: np.ndarray) -> Iterator[np.ndarray]:
+        """(users, items) float64 of each part: what it adds to the score."""
         # Only what can be recommended is compared: most parts score the history itself highest.
         open_ = self._candidates & (self._seen[users].toarray() == 0)  # (users, items)
-        total = 0.0
         for part, weight in zip(self.parts, self.weights):
-            total = total + weight * self._comparable(np.asarray(part.score(users), dtype=np.float64), open_)
-        return total.astype(np.float32)
+            yield weight * self._comparable(np.asarray(part.score(users), dtype=np.float64), open_)
 
     def _comparable(self, scores: np.ndarray, open_: np.ndarray) -> np.ndarray:
         """(users, items) scores of one part on a scale that all parts share; open_: bool, what may be recommended."""

@@ -76,13 +76,23 @@ def recommend(
     Raises IndexError for a user row that the split hasn't.
     """
     users = split.test_users if users is None else known_rows(users, split.n_users)
-    lists = []
+    return np.concatenate([lists for _, lists, _ in recommend_in_blocks(model, split, k, users, block=block)])
+
+
+def recommend_in_blocks(
+    model: Recommender, split: Split, k: int, users: np.ndarray, *, repeat: bool = False, block: int | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """As `recommend`, block by block: user rows (b,), their item rows (b, k) and the scores (b, k), −inf beside a −1.
+
+    repeat: seen items may be recommended again.
+    """
     for part in blocks(users, block or min(1024, max(1, SCORES // split.n_items))):
         scores = np.asarray(model.score(part), dtype=np.float32)
         if not split.candidates.all():
             scores = np.where(split.candidates, scores, np.float32(-np.inf))
-        lists.append(top_k(scores, k, exclude=split.train_matrix[part]))
-    return np.concatenate(lists)
+        lists = top_k(scores, k, exclude=None if repeat else split.train_matrix[part])
+        found = np.take_along_axis(scores, np.maximum(lists, 0), axis=1)
+        yield part, lists, np.where(lists < 0, np.float32(-np.inf), found)
 
 
 def blocks(array: np.ndarray, size: int) -> Iterator[np.ndarray]:

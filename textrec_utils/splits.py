@@ -101,6 +101,23 @@ class Split:
         """The same with every item a candidate: new items stand among all others, as users see them."""
         return replace(self, candidates=np.ones(self.n_items, dtype=bool))
 
+    def everything(self) -> "Split":
+        """All positives as training, nobody left to judge by: what a method learns from before it serves.
+
+        Those of users that `min_history` has left out are not in it. Every item is a candidate; where the split has
+        `fresh_days`, those published at most so long before the last positive, or after it.
+        """
+        every = pd.concat([self.train, self.test, self.new_users]).sort_values("timestamp", kind="stable")
+        candidates = np.ones(self.n_items, dtype=bool)
+        if "fresh_days" in self.options:
+            oldest = every["timestamp"].max() - self.options["fresh_days"] * 86400
+            candidates = (self.dataset.items["published"] >= oldest).to_numpy()
+        nothing = self.test.iloc[:0].reset_index(drop=True)
+        leaks, every = "没有测试：全部交互都用来训练", every.reset_index(drop=True)
+        return replace(
+            self, train=every, test=nothing, new_users=nothing, candidates=candidates, leaks=leaks, notes=()
+        )  # fmt: skip
+
     def inner(self) -> "Split":
         """The same protocol once more on the training part: for tuning, without a look at the test."""
         return self._inner(1)

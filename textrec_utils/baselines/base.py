@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +22,23 @@ NOTE, ARRAYS = "recommender.json", "recommender.safetensors"
 CSR = ("data", "indices", "indptr", "shape")
 
 
+@dataclass(frozen=True)
+class Product:
+    """What a fitted method says as one product of tables, so that it can be served and explained without its class.
+
+    score(u, j) = Σ over the history w(h) · history[h] · items[j], or users[u] · items[j], or scores[j].
+    history, users, items: (…, dim), dense or csr; items None: the history's rows are scores themselves, dim = items.
+    w(h): 0.5 ** (age in items / half_life), or even; mean: divided by their sum.
+    """
+
+    history: object = None
+    items: object = None
+    users: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    half_life: float | None = None
+    mean: bool = True
+
+
 class Recommender:
     """Base of all methods: `fit` learns from `split.train` alone, `score` rates the whole catalogue.
 
@@ -31,6 +49,7 @@ class Recommender:
     cost: what making it took before `fit` (vectors, a trained tower); `evaluate` adds it to its own.
     SETTINGS: attributes that are keywords of the constructor, plain JSON values. FITTED: attributes that hold what it
     was given and learned, dense arrays or csr matrices (None: not there). parts: recommenders that it is made of.
+    because: why an item stands in a list, in a few words for its reader, where no liked item can be named.
     """
 
     name = "recommender"
@@ -43,6 +62,7 @@ class Recommender:
     SETTINGS: tuple[str, ...] = ()
     FITTED: tuple[str, ...] = ()
     parts: Sequence[Recommender] = ()
+    because = ""
 
     def _timed(self) -> frozenset[str]:
         return frozenset(["time"] * (self.half_life is not None))  # an order of the history that means something
@@ -54,6 +74,17 @@ class Recommender:
     def hear(self, split: Split) -> Self:
         """Weigh the histories by another `half_life`, whatever else `fit` has learned as it is; for one that fades."""
         return self.fit(split)
+
+    def fold_in(self, split: Split) -> Self:
+        """The same, as it has learned, for other users: those whose histories are `split.train`; itself stays as it is.
+
+        Raises DataError where a method knows nobody but the users whom it was trained on.
+        """
+        raise DataError(f"{self.name} 只认识训练时的用户，不能给别的历史推荐：请换一个方法，例如 ease。")
+
+    def product(self) -> Product | None:
+        """What `score` gives, as tables; None where it is not one product of tables."""
+        return None
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """(len(users), items) float32, higher is better; users are row numbers."""

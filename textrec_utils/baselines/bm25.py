@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Self
 
 import numpy as np
 from scipy import sparse
 
-from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.base import Product, Recommender
 from textrec_utils.baselines.content import counted
 from textrec_utils.baselines.history import history_weights
 from textrec_utils.core.cost import Cost
@@ -55,6 +56,12 @@ class BM25(Recommender):
     def fit(self, split: Split) -> Self:
         self._weights = history_weights(split, self.half_life)
         return self
+
+    def fold_in(self, split: Split) -> Self:
+        return copy(self).fit(split)
+
+    def product(self) -> Product:
+        return Product(self._terms, self._documents, half_life=self.half_life)
 
     def score(self, users: np.ndarray) -> np.ndarray:
         scores = (self._weights[users] @ self._terms) @ self._documents.T

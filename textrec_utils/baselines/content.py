@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 from scipy import sparse
 
-from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.base import Product, Recommender
 from textrec_utils.baselines.history import history_weights
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import TooLittleData
@@ -54,6 +55,12 @@ class HistoryMean(Recommender):
     def fit(self, split: Split) -> HistoryMean:
         self._weights = history_weights(split, self.half_life)
         return self
+
+    def fold_in(self, split: Split) -> HistoryMean:
+        return copy(self).fit(split)
+
+    def product(self) -> Product:
+        return Product(self._vectors, self._vectors, half_life=self.half_life)
 
     def score(self, users: np.ndarray) -> np.ndarray:
         if self._products is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from scipy import sparse
 
-from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.base import Product, Recommender
 from textrec_utils.baselines.history import heard
 from textrec_utils.core.cost import Cost
 from textrec_utils.core.errors import DataError, TooMuchData
@@ -77,6 +79,12 @@ class EASE(Recommender):
 
     def _add_side(self, gram: np.ndarray) -> None:
         """Add to XᵀX, (items, items), in place, what else is known of the items."""
+
+    def fold_in(self, split: Split) -> EASE:
+        return copy(self).hear(split)
+
+    def product(self) -> Product:
+        return Product(self._weights, half_life=self.half_life, mean=self.half_life is not None)
 
     def score(self, users: np.ndarray) -> np.ndarray:
         return self._train[users] @ self._weights

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
-from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.base import Product, Recommender
 from textrec_utils.core.errors import TooLittleData
 from textrec_utils.splits import Split
 
@@ -13,6 +15,9 @@ class Factors(Recommender):
     """Base: one vector a user, one an item, score = dot product."""
 
     FITTED = ("_users", "_items")
+
+    def product(self) -> Product:
+        return Product(users=self._users, items=self._items)
 
     def score(self, users: np.ndarray) -> np.ndarray:
         return self._users[users] @ self._items.T
@@ -42,6 +47,17 @@ class ALS(Factors):
             model.fit(split.train_matrix, show_progress=False)
         self._users, self._items = np.asarray(model.user_factors), np.asarray(model.item_factors)
         return self
+
+    def fold_in(self, split: Split) -> ALS:
+        """Each user's least squares against the items as they are: (YᵀY + (α − 1) Y_hᵀY_h + λI) u = α Y_hᵀ1."""
+        made, y = copy(self), self._items.astype(np.float64)
+        gram = y.T @ y + self.regularization * np.eye(self.factors)
+        found = [
+            np.linalg.solve(gram + (self.alpha - 1) * y[h].T @ y[h], self.alpha * y[h].sum(axis=0))
+            for h in split.histories
+        ]
+        made._users = np.array(found, dtype=np.float32).reshape(-1, self.factors)
+        return made
 
 
 class BPR(Factors):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Self
 
 import numpy as np
 from scipy import sparse
 
-from textrec_utils.baselines.base import Recommender
+from textrec_utils.baselines.base import Product, Recommender
 from textrec_utils.baselines.history import heard
 from textrec_utils.splits import Split
 
@@ -52,6 +53,12 @@ class _ItemWeights(Recommender):
     def hear(self, split: Split) -> Self:
         self._train = heard(split, self.half_life)
         return self
+
+    def fold_in(self, split: Split) -> Self:
+        return copy(self).hear(split)
+
+    def product(self) -> Product:
+        return Product(self._similarity, half_life=self.half_life, mean=self.half_life is not None)
 
     def score(self, users: np.ndarray) -> np.ndarray:
         return (self._train[users] @ self._similarity).toarray()
@@ -118,6 +125,8 @@ class UserKNN(Recommender):
     name = "UserKNN"
     SETTINGS = ("neighbours", "shrink")
     FITTED = ("_train",)
+    because = "口味相近的人喜欢"
+    _asked: sparse.csr_matrix | None = None  # histories of those who ask, where they are not those of training
 
     def __init__(self, neighbours: int = 50, shrink: float = 0.0):
         self.neighbours, self.shrink = neighbours, shrink
@@ -126,12 +135,21 @@ class UserKNN(Recommender):
         self._train = split.train_matrix
         return self
 
+    def fold_in(self, split: Split) -> Self:
+        """A user of the training counts among the neighbours of one with the same history."""
+        made = copy(self)
+        made._asked = split.train_matrix
+        return made
+
     def score(self, users: np.ndarray) -> np.ndarray:
         x, users, found = self._train, np.asarray(users), []
-        size, n = np.sqrt(np.asarray(x.sum(axis=1))).ravel(), x.shape[0]
+        asked = x if self._asked is None else self._asked
+        size, own = (np.sqrt(np.asarray(m.sum(axis=1))).ravel() for m in (x, asked))
+        n = x.shape[0]
         everyone, step = x.T.tocsr(), max(16, CELLS // n)
         for part in (users[start : start + step] for start in range(0, len(users), step)):
-            alike = _cosines((x[part] @ everyone).toarray(), size[part], size, self.shrink)
-            alike[np.arange(len(part)), part] = 0
+            alike = _cosines((asked[part] @ everyone).toarray(), own[part], size, self.shrink)
+            if asked is x:
+                alike[np.arange(len(part)), part] = 0
             found.append((_largest(alike, self.neighbours) @ x).toarray())
         return np.concatenate(found) if found else np.zeros((0, x.shape[1]), dtype=np.float32)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import pandas as pd
 
-from textrec_utils.baselines.base import Recommender, known_rows
+from textrec_utils.baselines.base import Product, Recommender, known_rows
 from textrec_utils.datasets.dataset import TIMED
 from textrec_utils.splits import Split
 
@@ -16,6 +18,7 @@ class Random(Recommender):
     name = "随机"
     SETTINGS = ("seed",)
     FITTED = ("_shape",)
+    because = "随机"
 
     def __init__(self, seed: int = 0):
         self.seed = seed
@@ -23,6 +26,9 @@ class Random(Recommender):
     def fit(self, split: Split) -> Random:
         self._shape = np.array([split.n_users, split.n_items])
         return self
+
+    def fold_in(self, split: Split) -> Random:
+        return copy(self).fit(split)
 
     def score(self, users: np.ndarray) -> np.ndarray:
         n_users, n_items = self._shape
@@ -38,11 +44,20 @@ class Popularity(Recommender):
     name = "热门"
     new_users = True
     FITTED = ("_count", "_shape")
+    because = "热门"
 
     def fit(self, split: Split) -> Popularity:
         self._count = np.asarray(split.train_matrix.sum(axis=0), dtype=np.float32).ravel()
         self._shape = np.array([split.n_users, split.n_items])
         return self
+
+    def fold_in(self, split: Split) -> Popularity:
+        made = copy(self)
+        made._shape = np.array([split.n_users, split.n_items])
+        return made
+
+    def product(self) -> Product:
+        return Product(scores=self._count)
 
     def score(self, users: np.ndarray) -> np.ndarray:
         return np.tile(self._count, (len(known_rows(users, self._shape[0])), 1))
@@ -62,6 +77,7 @@ class RecentPopularity(Recommender):
     new_users = True
     SETTINGS = ("hours",)
     FITTED = ("_times", "_items", "_asked", "_shape")
+    because = "此刻热门"
 
     def __init__(self, hours: float = 24.0):
         self.hours = hours
@@ -76,6 +92,18 @@ class RecentPopularity(Recommender):
             self._asked[first.index] = first
         self._shape = np.array([split.n_users, split.n_items])
         return self
+
+    def fold_in(self, split: Split) -> RecentPopularity:
+        """For requests that come when all that it knows has happened."""
+        made = copy(self)
+        made._asked = np.full(split.n_users, self._times.max() + 1.0)
+        made._shape = np.array([split.n_users, split.n_items])
+        return made
+
+    def product(self) -> Product | None:
+        """At one moment it is a list like any other; None where requests came at several."""
+        moments = np.unique(self._asked)
+        return Product(scores=self.at(moments)[0]) if len(moments) == 1 else None
 
     def score(self, users: np.ndarray) -> np.ndarray:
         return self.at(self._asked[known_rows(users, self._shape[0])])

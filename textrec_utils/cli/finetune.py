@@ -31,9 +31,10 @@ def _settings() -> list[str]:
 @parameters.option
 @click.option("--early-stopping", is_flag=True, help="先在验证集上定训练多少步，再用全部训练数据训练。")
 @click.option("--out", default="", help="把训练好的物品塔存成SentenceTransformer也认得的文件夹。")
+@click.option("--bundle", default="", help="把塔连同物品和用户的历史存成能上线的文件夹，同 textrec export。")
 @click.option("--log-dir", default="", help="写TensorBoard日志的文件夹。")
 @parameters.device
-def command(pairs, early_stopping: bool, out: str, log_dir: str, device: str) -> None:
+def command(pairs, early_stopping: bool, out: str, bundle: str, log_dir: str, device: str) -> None:
     """微调双塔，例如 textrec finetune -p rung lora --out build/tower；-p 的各项见下面。
 
     可以中断，再运行就接着来。几个进程一起：torchrun --nproc-per-node 2 -m textrec_utils finetune …
@@ -41,7 +42,9 @@ def command(pairs, early_stopping: bool, out: str, log_dir: str, device: str) ->
     from textrec_utils import finetuning
     from textrec_utils.datasets import load_dataset
     from textrec_utils.evaluation import bootstrap_interval, evaluate, parse_metric
-    from textrec_utils.export import check_export, save_sentence_transformer
+    from textrec_utils.export import check_export, check_folder, save_sentence_transformer
+    from textrec_utils.serving.bundle import NOTE, Service, save
+    from textrec_utils.serving.training import told
     from textrec_utils.splits import make_split
 
     own = {name: default for name, (default, _) in OWN.items()}
@@ -53,6 +56,8 @@ def command(pairs, early_stopping: bool, out: str, log_dir: str, device: str) ->
         parse_metric(metric)
     if out:
         check_export(config, out)  # before hours of training
+    if bundle:
+        check_folder(bundle, NOTE)
     data = load_dataset(own["dataset"])
     split = make_split(data, own["split"], seed=config.seed)
     try:
@@ -71,7 +76,8 @@ def command(pairs, early_stopping: bool, out: str, log_dir: str, device: str) ->
         raise type(stop)(f"已中断：{kept}") from None
     if not first:
         return
-    found = evaluate(tower.recommender("双塔"), split, [metric])
+    served = tower.recommender("双塔")
+    found = evaluate(served, split, [metric])
     low, high = bootstrap_interval(found.users[metric])
     click.echo(
         f"{data.name}，{own['split']}，{len(split.test_users):,} 位用户：{metric} = {found.mean(metric):.4f}，"
@@ -80,6 +86,9 @@ def command(pairs, early_stopping: bool, out: str, log_dir: str, device: str) ->
     if out:
         saved = save_sentence_transformer(tower, out)
         click.echo(f"物品塔在 {saved}：SentenceTransformer(文件夹).encode(文字) 就是物品向量。")
+    if bundle:
+        saved = save(Service(served, split, "finetune", "双塔", told(served, split, all_data=False)), bundle)
+        click.echo(f"能上线的文件夹在 {saved}：怎样用见其中的 README.md 和 example.py。")
 
 
-command.writes_to = "TEXTREC_CACHE 或 --out"
+command.writes_to = "TEXTREC_CACHE、--out 或 --bundle"

@@ -17,7 +17,10 @@ from textrec_utils.core.processes import Terminated
 from textrec_utils.course.chapters import CourseError
 from textrec_utils.course.runner import CANNOT_WRITE
 
-COMMANDS = ("run", "report", "data", "list", "doctor", "pretrain", "finetune", "eval-encoder", "remake", "lab", "test")
+COMMANDS = (
+    "run", "report", "recommend", "export", "data", "list", "doctor", "pretrain", "finetune", "eval-encoder", "remake",
+    "lab", "test",
+)  # fmt: skip
 
 
 def _terminate(*_) -> None:
@@ -35,7 +38,8 @@ def _in_chinese(error: click.UsageError, path: str) -> click.ClickException:
         needed = "名字和值两个词：-p 名字 值" if error.option_name == "-p" else "一个值"
         return CourseError(f"选项 {error.option_name} 后面要有{needed}{usage}")
     if isinstance(error, click.BadParameter) and error.param:
-        wanted = "应是不小于0的整数" if isinstance(error.param.type, click.IntRange) else error.message
+        kind = error.param.type
+        wanted = f"应是不小于{kind.min}的整数" if isinstance(kind, click.IntRange) else error.message
         return CourseError(f"选项 {error.param.opts[0]} 的值不对：{wanted}{usage}")
     extra = re.match(r"Got unexpected extra arguments? \((.*)\)", error.message)
     return CourseError(f"多出了 {extra[1]}{usage}") if extra else error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from scipy import sparse
 
-from textrec_utils.baselines.base import Recommender, known_rows
+from textrec_utils.baselines.base import Product, Recommender, known_rows
 from textrec_utils.baselines.content import unit_rows
 from textrec_utils.baselines.history import history_weights
 from textrec_utils.core.cost import Cost
@@ -108,11 +109,12 @@ class UserTower(Recommender):
     """
 
     cold_items = True
-    FITTED = ("_items", "_users")
+    FITTED = ("_items", "_users", "_logits", "_decay")
 
     def __init__(self, tower: TwoTower, name: str, half_life: float | None = None):
         self.name, self.cost, self._settings, self.half_life = name, tower.cost, tower.settings(), half_life
-        self._items, self._profiles, self._attention = tower.item_vectors, tower.profile_vectors, tower.attention
+        self._items, self._profiles = tower.item_vectors, tower.profile_vectors
+        self._logits, self._decay = (None, None) if tower.attention is None else map(np.asarray, tower.attention)
         if half_life is not None and not self.fades:
             raise ValueError("half_life 只能给 user='mean'、不截历史、不读资料的塔；别的塔训练时就定好了历史的权重。")
 
@@ -141,7 +143,7 @@ class UserTower(Recommender):
         user, half_life, latest = (self._settings[name] for name in ("user", "half_life", "history"))
 
         def attend(history: np.ndarray, age: np.ndarray) -> np.ndarray:
-            logits = self._attention[0][history] - self._attention[1] * np.log1p(age)
+            logits = self._logits[history] - self._decay * np.log1p(age)
             return np.exp(logits - logits.max())
 
         weigh = attend if user == "attention" else None
@@ -157,6 +159,17 @@ class UserTower(Recommender):
             self._users[empty] = self._profiles[empty]
         return self
 
+    def fold_in(self, split: Split) -> Self:
+        """Of users without a history nothing is known, also where the tower reads profiles."""
+        made = copy(self)
+        made._profiles = None
+        return made.fit(split)
+
+    def product(self) -> Product:
+        if self.fades:
+            return Product(self._items, self._items, half_life=self.half_life)
+        return Product(users=self._users, items=self._items)
+
     def score(self, users: np.ndarray) -> np.ndarray:
         return self._users[known_rows(users, len(self._users))] @ self._items.T
 
@@ -164,5 +177,5 @@ class UserTower(Recommender):
     def _restored(cls, settings: dict[str, object], arrays: dict[str, object]) -> Self:
         model = super()._restored(settings, arrays)
         model._settings = {name: value for name, value in settings.items() if name != "served_half_life"}
-        model.half_life = settings.get("served_half_life")
+        model.half_life, model._profiles = settings.get("served_half_life"), None
         return model

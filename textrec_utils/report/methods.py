@@ -78,8 +78,8 @@ class Workshop:
 
     def build(self, method: Method) -> Recommender:
         """The method's recommender; one that fades and has no grid hears its history by the half-life that is best on
-        the first inner split. Raises TooLittleData where building it, or the recommender itself, needs what is not
-        there."""
+        the first inner split. What `chosen` holds already is not chosen anew. Raises TooLittleData where building it,
+        or the recommender itself, needs what is not there."""
         self._refuse(method.needs)
         made = method.build(self)
         self._refuse(made.needs)
@@ -88,10 +88,14 @@ class Workshop:
 
             found = tune_half_life(lambda: tried, self.split, self.metric, validations=1)
             self.chosen[method.key] = replace(found, cost=found.cost + tried.cost.beyond(made.cost, "train"))
+        if method.key in self.chosen and "half_life" in self.chosen[method.key].best:
             made.half_life = self.half_life(method.key)
         return made
 
     def half_life(self, key: str) -> float | None:
+        """Of a method that fades and has no grid; chosen now where it wasn't before."""
+        if self.inner and key not in self.chosen:
+            self.build(METHODS[key])
         return self.chosen[key].best["half_life"] if key in self.chosen else None
 
     def _refuse(self, needs: Iterable[str]) -> None:
@@ -215,7 +219,8 @@ def _ease_with_text(w: Workshop) -> Recommender:
 
     if not own:
         return build()
-    w.chosen["ease_text"] = tune(build, {"weight": WEIGHTS}, w.split, w.tuned["ease"].metric)
+    if "ease_text" not in w.chosen:
+        w.chosen["ease_text"] = tune(build, {"weight": WEIGHTS}, w.split, w.tuned["ease"].metric)
     return build(**w.chosen["ease_text"].best)
 
 
@@ -262,7 +267,17 @@ def _hybrid(w: Workshop) -> Recommender:
     """
     rivals = [key for key in w.tuned if METHODS[key].kind == "behaviour"]
     rival = max(rivals, key=lambda key: w.tuned[key].table.iloc[0, -1])
-    inner, half_life = w.split.inner(), w.half_life("two_tower_both")
+    half_life = w.half_life("two_tower_both")
+    if "hybrid" not in w.chosen:
+        w.chosen["hybrid"] = _shares(w, rival, half_life)
+    share = w.chosen["hybrid"].best["share"]
+    return ZScoreBlend(
+        [_tower_of_both(w, half_life=half_life), METHODS[rival].build(w)], (share, 1 - share), name="hybrid"
+    )
+
+
+def _shares(w: Workshop, rival: str, half_life: float | None) -> Tuned:
+    inner = w.split.inner()
     parts = [part.fit(inner) for part in (_tower_of_both(w, inner, half_life), METHODS[rival].build(w))]
 
     def blend(share: float) -> ZScoreBlend:
@@ -271,11 +286,7 @@ def _hybrid(w: Workshop) -> Recommender:
     # The parts were fitted on the first inner split, so that one alone can judge them.
     how = {"budget": len(SHARES), "validations": 1, "widen": 0}
     found = tune(blend, {"share": SHARES}, w.split, w.tuned[rival].metric, **how)
-    w.chosen["hybrid"] = replace(found, cost=sum((part.cost for part in parts), found.cost))
-    share = found.best["share"]
-    return ZScoreBlend(
-        [_tower_of_both(w, half_life=half_life), METHODS[rival].build(w)], (share, 1 - share), name="hybrid"
-    )
+    return replace(found, cost=sum((part.cost for part in parts), found.cost))
 
 
 def train_ahead(shops: Sequence[Workshop], keys: Iterable[str]) -> None:
