@@ -185,7 +185,10 @@ def test_a_report_chooses_for_all_items_and_anew_for_new_ones(registry, taste):
     inners = cold.split.inners(3)
     plain = [Workshop(inner, two_tower=SMALL).build(METHODS["tfidf_char"]) for inner in inners]
     alone = [evaluate(model, inner, [cold.main]).mean(cold.main) for model, inner in zip(plain, inners)]
-    mixed = [evaluate(model, inner.among_all(), [cold.main]).mean(cold.main) for model, inner in zip(plain, inners)]
+    mixed = [
+        evaluate(model, inner.among_all(), [cold.whole_main]).mean(cold.whole_main)
+        for model, inner in zip(plain, inners)
+    ]
     assert len(set(alone)) > 1 and cold.validation["tfidf_char"] == pytest.approx(np.mean(alone))
     assert cold.mixed_validation["tfidf_char"] == pytest.approx(np.mean(mixed))
     columns = ["#0", "#1"]  # as many trainings as the budget allows
