@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from textrec_utils.cli.main import COMMANDS
-from textrec_utils.cli.profiles import profiles
+from textrec_utils.cli.profiles import methods, profiles
 from textrec_utils.core.faces import face_of
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "sklearn", "scipy", "gensim", "implicit", "peft")
@@ -30,10 +30,11 @@ def test_help_loads_nothing_heavy(command):
 
 
 def test_the_reports_help_lists_the_methods_that_run():
-    from textrec_utils.report import PROFILES, methods_of
+    from textrec_utils.report import METHODS, PROFILES, methods_of
 
     listed = {key: (name, labels) for key, name, labels in profiles()}
     assert listed == {key: (name, [m.label for m in methods_of(key)]) for key, name in PROFILES.items()}
+    assert methods() == [(method.key, method.label) for method in METHODS.values()]
 
 
 def test_a_face_has_its_names_and_no_others():

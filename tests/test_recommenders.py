@@ -30,6 +30,7 @@ from textrec_utils.baselines import (
     RecentPopularity,
     Recommender,
     RP3Beta,
+    TextPopularity,
     UserKNN,
     history_weights,
     tfidf_vectors,
@@ -134,6 +135,7 @@ CASES: dict[str, Case] = {
         lambda split, **s: Random(**s or {"seed": 3}), learns=False, by_chance=True, folds_in="anyhow", product=False
     ),
     "热门": Case(lambda split, **s: Popularity(**s), learns=False),
+    "由文字": Case(lambda split, **s: TextPopularity(tfidf_vectors(TEXTS).toarray(), **s), learns=False),
     "此刻热门": Case(lambda split, **s: RecentPopularity(**s or {"hours": 48.0}), learns=False),
     "ItemKNN": Case(lambda split, **s: ItemKNN(**s or {"neighbours": 12, "shrink": 1.0})),
     "RP3β": Case(lambda split, **s: RP3Beta(**s or {"neighbours": 12, "half_life": 5.0})),
@@ -173,6 +175,7 @@ IDS = {
     "随机": "Random",
     "热门": "Popularity",
     "此刻热门": "RecentPopularity",
+    "由文字": "TextPopularity",
     "TF-IDF dense": "TF-IDF-dense",
     "双塔": "UserTower",
     "两段": "TwoStage",
@@ -323,7 +326,7 @@ class TestEveryRecommender:
         scores = model.score(np.arange(OLD))
         assert (np.ptp(scores[:, new], axis=1) > 0).all() == (model.cold_items or case.by_chance)
         found = np.mean([auc(scores[u], new[new % 2 == u % 2], new[new % 2 != u % 2]) for u in range(OLD)])
-        assert found > 0.9 if model.cold_items else 0.25 < found < 0.75
+        assert found > 0.9 if model.cold_items and case.learns else 0.25 < found < 0.75
 
     def test_the_flag_on_new_users_is_true(self, fitted):
         half = np.arange(ITEMS) < ITEMS // 2

@@ -7,9 +7,10 @@ from textrec_utils.baselines.ease import EASE, EASEWithText
 from textrec_utils.baselines.factors import ALS, BPR
 from textrec_utils.baselines.history import history_weights
 from textrec_utils.baselines.neighbours import ItemKNN, RP3Beta, UserKNN
+from textrec_utils.baselines.prior import TextPopularity
 from textrec_utils.baselines.simple import Popularity, Random, RecentPopularity
 
 __all__ = [
     "ALS", "BM25", "BPR", "EASE", "EASEWithText", "HistoryMean", "ItemKNN", "Popularity", "RP3Beta", "Random",
-    "RecentPopularity", "Recommender", "UserKNN", "history_weights", "tfidf_vectors", "unit_rows",
+    "RecentPopularity", "Recommender", "TextPopularity", "UserKNN", "history_weights", "tfidf_vectors", "unit_rows",
 ]  # fmt: skip

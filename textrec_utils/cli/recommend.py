@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from textrec_utils.cli import parameters
+from textrec_utils.cli.profiles import methods
 from textrec_utils.core.errors import DataError
 
 OWN = {
@@ -21,17 +22,17 @@ OWN = {
     "budget": (12, "每个方法试几种设置；0 不选，用默认设置。"),
     "model": ("mini-bert-zh", "编码器的名字或文件夹。"),
     "prefix": ("", "每条文本前加的字，例如 E5 要 'query: '。"),
+    "pooling": ("auto", "词元怎样并成一个向量，同报告。"),
+    "max_length": ("auto", "每段文字读几个词元，同报告。"),
 }
 KINDS = (".csv", ".jsonl", ".parquet")
 
 
 def settings() -> list[str]:
     """The end of the help: names, defaults and meanings of what -p takes, and the methods."""
-    from textrec_utils.report import METHODS
-
     lines = ["-p 的名字、默认值、含义："]
     lines += [f"  {name}={default!r}  {sentence}" for name, (default, sentence) in OWN.items()]
-    return [*lines, "method 可以是：", *(f"  {key}  {method.label}" for key, method in METHODS.items())]
+    return [*lines, "method 可以是：", *(f"  {key}  {label}" for key, label in methods())]
 
 
 def trained(command: str, pairs, all_data: bool):

@@ -6,6 +6,7 @@ import math
 from statistics import NormalDist
 
 from textrec_utils.evaluation.results import Result
+from textrec_utils.report import own_tower
 from textrec_utils.report.claims import Claims
 from textrec_utils.report.methods import METHODS
 from textrec_utils.report.run import Report
@@ -67,7 +68,8 @@ def ship(report: Report, claims: Claims) -> str:
 
 def learned(*results: Result) -> bool:
     """Is there a tower among them, of which another seed makes another one?"""
-    return any(METHODS[r.key].family == "双塔" or r.key == "hybrid" for r in results)
+    towers = [r for r in results if METHODS[r.key].family == "双塔" or r.key == "hybrid"]
+    return any(r.key != "own_tower" or own_tower.trained(r.parameters) for r in towers)
 
 
 def _users(n: float) -> str:

@@ -29,6 +29,7 @@ from textrec_utils.finetuning.result import TwoTower
 from textrec_utils.finetuning.train import train_two_tower
 from textrec_utils.finetuning.trainer import NotKept
 from textrec_utils.hybrids import ZScoreBlend
+from textrec_utils.report.own_tower import OwnTower
 from textrec_utils.splits import Split
 from textrec_utils.text import Segmenter, user_dictionary
 from textrec_utils.tuning import GRIDS, Tuned, tune, tune_half_life
@@ -36,7 +37,12 @@ from textrec_utils.word_vectors import ITEM2VEC, document_vectors, item_vectors,
 
 PROFILES = {"quick": "快速", "full": "完整"}
 KINDS = {"non-personal": "非个性化方法", "behaviour": "协同方法", "text": "文本方法", "both": "合用文本和行为的方法"}
-NEEDS = {"text": "物品没有文字", "time": "数据没有时间", "tuning": "协同方法没有调参"}  # and what is said without
+NEEDS = {
+    "text": "物品没有文字",
+    "time": "数据没有时间",
+    "tuning": "协同方法没有调参",
+    "budget": "budget是0",
+}  # and what is said without
 FUSION_WEIGHT = 0.3  # the encoder tower's share, chosen on validation splits of movielens-zh (chapter 06b, section 3)
 WORD2VEC = {n: p.default for n, p in inspect.signature(train_word2vec).parameters.items() if p.default is not p.empty}
 WEIGHTS = [3.0, 10.0, 30.0, 100.0, 300.0]  # of the texts beside the likes in EASE
@@ -55,7 +61,7 @@ class Workshop:
 
     tuned: settings chosen on validation, by method; without them the defaults. two_tower: settings of the towers.
     metric: what validation goes by. inner: the same on `split.inner()`, where methods that `fade` choose the half-life
-    of the history; without it they weigh it evenly. chosen: by method, what building it has chosen besides.
+    of the history; without it they weigh it evenly. chosen: by method, what building it chose. budget: of trainings.
     """
 
     split: Split
@@ -67,13 +73,15 @@ class Workshop:
     metric: str = "ndcg@10"
     inner: Workshop | None = None
     chosen: dict[str, Tuned] = field(default_factory=dict)
+    budget: int = 0
 
     def __post_init__(self):
         self.texts = list(self.split.dataset.items["text"])
 
     def lacking(self, needs: Iterable[str]) -> list[str]:
         """Which of these needs, of a method or of a recommender, are not met. An encoder there always is."""
-        met = {"text": any(map(str.strip, self.texts)), "time": self.split.dataset.has_time, "tuning": self.tuned}
+        met = {"text": any(map(str.strip, self.texts)), "time": self.split.dataset.has_time}
+        met |= {"tuning": self.tuned, "budget": self.budget}
         return sorted(need for need in needs if not (met | {"model": True}).get(need))
 
     def build(self, method: Method) -> Recommender:
@@ -259,6 +267,15 @@ def _tower_of_both(w: Workshop, split: Split | None = None, half_life: float | N
     return w.tower("two_tower_both", split).recommender("two_tower_both", half_life)
 
 
+def _own(w: Workshop) -> Recommender:
+    """What the data's own validation chooses of vectors, steps, half-life and popularity; or has chosen before."""
+    config = w.two_tower or TwoTowerConfig(seed=w.seed)
+    choice = OwnTower(w.split, config, w.model, w.prefix, w.metric, w.budget)
+    if "own_tower" not in w.chosen:
+        w.chosen["own_tower"] = choice.choose(fading=w.inner is not None)
+    return choice.build(w.chosen["own_tower"].best, "own_tower")
+
+
 def _hybrid(w: Workshop) -> Recommender:
     """The tower that reads both and the collaborative method that is best on validation, z-scores added (chapter 08).
 
@@ -320,7 +337,7 @@ def _train(shop: Workshop, key: str) -> None:
 _SQUARE = {"memory": needed_bytes}
 _EVERY, _TEXT = {"profiles": ("quick", "full")}, {"needs": frozenset({"text"})}
 _BERT = _TEXT | {"encodes": True}
-_TOWER, _TUNED = _EVERY | _BERT, frozenset({"text", "tuning"})
+_TOWER, _TUNED, _BUDGET = _EVERY | _BERT, frozenset({"text", "tuning"}), frozenset({"text", "budget"})
 
 for _method in (
     Method("random", "随机", "non-personal", "非个性化", lambda w: Random(w.seed), **_EVERY),
@@ -347,6 +364,7 @@ for _method in (
     Method("two_tower", "双塔（微调）", "text", "双塔", lambda w: w.tower().recommender("two_tower"), **_TOWER),
     Method("two_tower_lexical", "双塔＋词面（微调）", "text", "双塔", _added_towers, **_TOWER),
     Method("two_tower_both", "双塔读两样（微调）", "text", "双塔", _tower_of_both, **_TOWER),
+    Method("own_tower", "文本（本数据选定）", "text", "双塔", _own, **_TOWER | {"needs": _BUDGET}),
     Method("ease_text", "EASE＋文字", "both", "融合", _ease_with_text, **_TEXT, **_SQUARE),
     Method("hybrid", "融合（双塔读两样＋协同）", "both", "融合", _hybrid, **_BERT | {"needs": _TUNED}),
 ):  # fmt: skip

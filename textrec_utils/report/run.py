@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from textrec_utils.baselines.base import Recommender
 from textrec_utils.core.errors import DataError, TooLittleData, TooMuchData
@@ -24,17 +22,17 @@ from textrec_utils.evaluation.statistics import FEW_USERS
 from textrec_utils.evaluation.tables import leaderboard
 from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.hybrids import Blend, NewcomerPlaces
-from textrec_utils.ranking import recommend
 from textrec_utils.report.methods import KINDS, METHODS, Workshop, methods_of, train_ahead
+from textrec_utils.report.serving import Serving, served
 from textrec_utils.splits import Split, make_split
-from textrec_utils.tuning import Tuned, tune_all, tune_one
+from textrec_utils.tuning import VALIDATIONS, Tuned, tune_all, tune_one
 
 SPLIT_NAMES = {
     "leave_last_out": "留最后一条", "temporal": "按时间", "cold_items": "新物品", "random": "随机", "given": "给定",
 }  # fmt: skip
 ENOUGH = 200  # test users, for the split by time to be taken
 METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit")  # the first decides
-REQUESTS = 20  # timed one by one
+FEW_ITEMS = 1_000  # up to which several inner splits judge new items: one draw of so few says little
 ROOM = 0.8  # of the memory that is free, what one method may take
 
 
@@ -82,23 +80,14 @@ def open_split(dataset: Dataset, protocol: str = "auto", *, min_value: float | N
     return split
 
 
-@dataclass(frozen=True)
-class Serving:
-    """ms: milliseconds that one user's list takes (median of REQUESTS). mb: megabytes of what scoring reads.
-    cold_items: can the method tell new items apart?"""
-
-    ms: float
-    mb: float
-    cold_items: bool
-
-
 @dataclass
 class Report:
     """A profile's methods on one split: `tune()`, then `run()`, then `results`, by method; `validate()` for choosing.
 
     k: length of the judged lists. whole_k: of those of new items among all items (0: k). budget: settings that each
-    method with a grid may try on validation; 0: defaults, no hybrid. model, prefix: of the encoder. two_tower: the
-    towers' settings (None: the course's). tuned: by method.
+    method with a grid may try on validation; 0: defaults, no hybrid. fits: trainings that choosing the text method may
+    take (None: `budget`). model, prefix: of the encoder. two_tower: the towers' settings (None: the course's). tuned:
+    by method.
     cautions: what a reader must know before trusting a number, one sentence each. mixed: of new items alone, by method:
     its result where they stand among all items, as it is and with places kept for them. validation: by method, its main
     metric on the first inner split; what is best is chosen by that, and judged on the test. mixed_validation: the same
@@ -116,6 +105,7 @@ class Report:
     model: str = DEFAULT_MODEL
     prefix: str = ""
     two_tower: TwoTowerConfig | None = None
+    fits: int | None = None
     tuned: dict[str, Tuned] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
     cautions: list[str] = field(default_factory=list)
@@ -204,7 +194,7 @@ class Report:
         model = Path(self.model).name if Path(self.model).is_absolute() else self.model
         told = {"model": model, "prefix": self.prefix}
         for n, method in enumerate(methods, start=1):
-            if shop.lacking(method.needs) == ["tuning"]:  # said where the settings are shown
+            if shop.lacking(method.needs) in (["tuning"], ["budget"]):  # said where the settings are shown
                 continue
             tell_step(f"跑“{method.label}”（第 {n} 个方法，共 {len(methods)} 个{self._where}）")
             try:
@@ -216,9 +206,9 @@ class Report:
             # Two reports that differ in their encoder must stay apart in one file.
             settings = made.parameters | (told if method.encodes else {})
             self.results[method.key] = replace(made, parameters=settings)
-            self.serving[method.key] = self._served(model)
+            self.serving[method.key] = served(model, self.split, self.k)
             if self.split.protocol == "cold_items":
-                self.mixed[method.key] = self._among_all(model, name=method.label, key=method.key)
+                self.mixed[method.key] = self._among_all(model, self.split, name=method.label, key=method.key)
         self.chosen = shop.chosen
         self.searches = {key: found.cost.seconds for key, found in {**self.tuned, **shop.chosen}.items()}
         return self.results
@@ -228,10 +218,12 @@ class Report:
         return "，新物品" if self.split.protocol == "cold_items" else ""
 
     def _shop(self, split: Split) -> Workshop:
-        return Workshop(split, self.model, self.prefix, self.seed, self.tuned, self.two_tower, self.main)
+        fits = self.budget if self.fits is None else self.fits
+        return Workshop(split, self.model, self.prefix, self.seed, self.tuned, self.two_tower, self.main, budget=fits)
 
     def validate(self) -> dict[str, float]:
-        """Each method's main metric on the first inner split, so that the test need not say which is the best.
+        """Each method's main metric on the first inner split, so that the test need not say which is the best; of new
+        items, where there are few, its mean over several.
 
         A method whose settings were chosen there has been judged there already. Where the data can't be parted once
         more, nothing: the best is then the best of the test, and a caution says so.
@@ -239,26 +231,36 @@ class Report:
         if self.few:
             return self.validation
         try:
-            inner = self.split.inner()
+            several = self.split.protocol == "cold_items" and self.split.n_items <= FEW_ITEMS
+            inners = self.split.inners(VALIDATIONS if several else 1)
         except TooLittleData:
             self.cautions.append("数据少得分不出验证集，“最好的”是看着测试结果挑的，分数偏乐观")
             return self.validation
-        shop, judged = self._shop(inner), {**self.tuned, **self.chosen}
+        shops, judged = [self._shop(inner) for inner in inners], {**self.tuned, **self.chosen}
+        for shop in shops:  # it is not chosen anew
+            shop.chosen |= {key: made for key, made in self.chosen.items() if key == "own_tower"}
         for n, key in enumerate(self.results, start=1):
             tell_step(f"验证“{METHODS[key].label}”（第 {n} 个方法，共 {len(self.results)} 个{self._where}）")
             mixed = key in self.mixed and METHODS[key].kind == "text"
             if key in judged:
-                self.validation[key] = float(judged[key].table["#0"].iloc[0])
+                found = judged[key].table.iloc[0]
+                columns = [f"#{n}" for n in range(len(inners)) if f"#{n}" in found]
+                self.validation[key] = float(found[columns].astype(float).mean())
                 if not mixed:
                     continue
             with suppress(TooLittleData, TooMuchData):  # then it is not chosen
-                model = shop.build(METHODS[key]).fit(inner)
+                values, among_all = zip(*(self._validated(key, shop, mixed) for shop in shops))
                 if key not in judged:
-                    self.validation[key] = evaluate(model, inner, [self.main], fit=False).mean(self.main)
+                    self.validation[key] = float(np.mean(values))
                 if mixed:
-                    made = evaluate(model, inner.among_all(), [self.whole_main], fit=False)
-                    self.mixed_validation[key] = made.mean(self.whole_main)
+                    self.mixed_validation[key] = float(np.mean(among_all))
         return self.validation
+
+    def _validated(self, key: str, shop: Workshop, mixed: bool) -> tuple[float, float]:
+        """The main metric on the shop's split and, where `mixed`, among all items (else NaN)."""
+        model = shop.build(METHODS[key]).fit(shop.split)
+        alone = evaluate(model, shop.split, [self.main], fit=False).mean(self.main)
+        return alone, self._among_all(model, shop.split)[0].mean(self.whole_main) if mixed else math.nan
 
     def worth(self, key: str) -> float:
         """By what a method is chosen: its figure on validation, or on the test where there is no validation."""
@@ -269,17 +271,9 @@ class Report:
         ranked = self.results[key].ranked
         return self.split.protocol == "cold_items" and bool((ranked == ranked[0]).all())
 
-    def _served(self, model: Recommender) -> Serving:
-        spent = []
-        for user in self.split.test_users[: REQUESTS + 1]:
-            start = time.perf_counter()
-            recommend(model, self.split, self.k, users=np.array([user]))
-            spent.append(time.perf_counter() - start)
-        return Serving(1000 * float(np.median(spent[1:] or spent)), _held(model) / 2**20, model.cold_items)
-
-    def _among_all(self, model: Recommender, **told: str) -> tuple[Result, Result]:
+    def _among_all(self, model: Recommender, split: Split, **told: str) -> tuple[Result, Result]:
         """What users see of new items: the whole catalogue's list, as it is and with places kept for them."""
-        whole = self.split.among_all()
+        whole = split.among_all()
         if isinstance(model, Blend):  # of all methods these alone ask who may be recommended
             model.fit(whole)
         kept = NewcomerPlaces([model], k=self.whole_k or self.k, fit_parts=False)
@@ -329,14 +323,5 @@ class Report:
         split = open_split(self.split.dataset, "cold_items", min_value=min_value, seed=self.seed)
         k = min(self.k, max(1, int(split.candidates.sum()) // 5))
         nothing = {f.name: f.default_factory() for f in fields(self) if f.default_factory is not MISSING}
-        return replace(self, split=split, profile="quick", k=k, whole_k=self.k, budget=0, **nothing)
-
-
-def _held(model: Recommender) -> int:
-    """Bytes of what a fitted recommender and its parts keep."""
-    total = sum(_held(part) for part in model.parts)
-    for name in model.FITTED:
-        value = getattr(model, name, None)
-        arrays = (value.data, value.indices, value.indptr) if sparse.issparse(value) else (value,)
-        total += sum(getattr(array, "nbytes", 0) for array in arrays)
-    return total
+        fits = self.budget if self.fits is None else self.fits
+        return replace(self, split=split, profile="quick", k=k, whole_k=self.k, budget=0, fits=fits, **nothing)

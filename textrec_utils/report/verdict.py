@@ -8,7 +8,7 @@ import pandas as pd
 
 from textrec_utils.core.escape import in_markdown
 from textrec_utils.evaluation.statistics import FEW_USERS
-from textrec_utils.report import advice
+from textrec_utils.report import advice, own_tower
 from textrec_utils.report.advice import learned
 from textrec_utils.report.claims import Claims, Contest, NewItems
 from textrec_utils.report.comparisons import Rivalry, Sides
@@ -79,6 +79,11 @@ def text_or_not(report: Report, sides: Sides, against: dict[str, Rivalry]) -> st
     elif sides.plain.key == sides.behaviour.key:
         named = [(sides.behaviour, "最好的协同方法，也是最好的非文本方法")]
     said = [f"{versus(against[side.key], report.main)}，后者是{name}" for side, name in named if side.key in against]
+    if sides.text.key == "own_tower":
+        setting = report.chosen["own_tower"].best
+        learns = [word for word, there in (("训练", setting["steps"]), ("热度", setting["prior"])) if there]
+        also = f"；{'和'.join(learns)}来自行为，这一比不全是文字的功劳" if learns else ""
+        said.append(f"它在验证集上选定的是{own_tower.in_words(setting)}{also}")
     if sides.text.key.startswith("two_tower"):
         alone = "在movielens-zh上，历史一样重时，读随机向量的塔已有双塔的大半分数（第06章第6节）"
         alone += "，让近的重以后没有做这个对照"

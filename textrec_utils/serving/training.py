@@ -17,6 +17,7 @@ from textrec_utils.encoder.loading import DEFAULT_MODEL
 from textrec_utils.evaluation.statistics import FEW_USERS
 from textrec_utils.finetuning.config import TwoTowerConfig
 from textrec_utils.report.methods import METHODS, Method, Workshop
+from textrec_utils.report.reading import open_encoder
 from textrec_utils.report.run import METRICS, open_split, threshold
 from textrec_utils.serving.service import Service
 from textrec_utils.splits import Split
@@ -73,15 +74,16 @@ class Settings(Mapping):
 def train(
     dataset: str | Path | Dataset, method: str, *, all_data: bool = True, split: str = "auto",
     min_value: str | float = "auto", k: int = 10, seed: int = 0, budget: int = 12, model: str = DEFAULT_MODEL,
-    prefix: str = "", two_tower: TwoTowerConfig | None = None, say: Callable[[str], None] = lambda sentence: None,
+    prefix: str = "", pooling: str = "auto", max_length: str | int = "auto", two_tower: TwoTowerConfig | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> Service:  # fmt: skip
     """A method of the report, fitted and ready to serve.
 
     Its settings are those that a report with the same values chooses on validation (and finds in the store where the
     report has run); then it learns from all likes, or, without all_data, from the training part alone: the very model
-    that the report has judged. split, min_value, k, seed, budget, model, prefix, two_tower: as in the report.
-    say: hears what is being done. Raises DataError for an unknown method or bad data, TooLittleData where the data are
-    too few for it.
+    that the report has judged. split, min_value, k, seed, budget, model, prefix, pooling, max_length, two_tower: as in
+    the report. say: hears what is being done. Raises DataError for an unknown method or bad data, TooLittleData where
+    the data are too few for it.
     """
     method = named(method)
     if k < 1 or budget < 0:
@@ -90,7 +92,11 @@ def train(
     parted = open_split(data, split, min_value=least, seed=seed)
     metric = f"{METRICS[0]}@{k}"
     tuned = Settings(parted, metric, budget, seed, say)
-    shop = Workshop(parted, model, prefix, seed, tuned, two_tower, metric)
+    if two_tower is None and method.encodes:  # read as the report reads
+        name = dataset.name if isinstance(dataset, Dataset) else str(dataset)
+        encoder, _ = open_encoder(data, name, model, prefix=prefix, pooling=pooling, max_length=max_length)
+        two_tower = TwoTowerConfig(seed=seed, pooling=encoder.pooling, max_length=encoder.max_length)
+    shop = Workshop(parted, model, prefix, seed, tuned, two_tower, metric, budget=budget)
     if budget and data.has_time and len(parted.test_users) >= FEW_USERS:
         with suppress(TooLittleData):
             shop.inner = replace(shop, split=parted.inner())
