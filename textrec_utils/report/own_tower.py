@@ -26,7 +26,7 @@ from textrec_utils.hybrids import ZScoreBlend
 from textrec_utils.splits import Split
 from textrec_utils.tuning import HALF_LIVES, VALIDATIONS, Tuned
 
-VECTORS = {"tfidf": "TF-IDF（字）", "lexical": "词面", "encoder": "BERT", "both": "BERT＋词面"}  # simplest first
+VECTORS = {"tfidf": "TF-IDF（字）", "lexical": "词面", "encoder": "BERT", "both": "BERT＋词面"}
 LOOKS = (1, 2, 4, 7, 10)  # of the curve's ten points, those that are candidates
 # A linear head begins at the vectors' own ranking; what it has learned serves plain means of histories. Temperature and
 # rate: by validation on douban-movies and kuairec, where popularity stands beside the tower.
@@ -75,11 +75,11 @@ def highest(values: Sequence[Sequence[np.ndarray]]) -> int:
     return int(np.argmax([np.mean([part.mean() for part in parts]) for parts in values]))
 
 
-def effort(setting: dict) -> tuple:
-    """By which settings are ordered, simplest first: fewer steps, plainer vectors, less popularity, all likes alike."""
+def effort(setting: dict) -> tuple[float, ...]:
+    """How much of a setting is learned from likes, by which settings are ordered: steps, popularity, half-life. Vectors
+    as they are have learned nothing of them, whichever they are."""
     half_life = setting["half_life"]
-    forgets = 0.0 if half_life is None else 1 / half_life
-    return setting["steps"], list(VECTORS).index(setting["vectors"]), setting["prior"], forgets
+    return setting["steps"], setting["prior"], 0.0 if half_life is None else 1 / half_life
 
 
 def standard_error(gaps: Sequence[np.ndarray]) -> float:
@@ -122,8 +122,9 @@ class OwnTower:
         """The setting to take; the test stays unseen.
 
         Tried are vectors and steps; on the best of them half-lives (where `fading`), then weights of popularity; with
-        these all vectors and steps again. Of all that was tried, by `effort`, `simplest` is taken. The table has it
-        first, then the others in the order in which they were tried. From the store where the same was chosen before.
+        these all vectors and steps again. Of all that was tried, by `effort` and then by the mean, `simplest` is taken.
+        The table has it first, then the others in the order in which they were tried. From the store where the same
+        was chosen before.
         Raises TooLittleData where the data can't be parted once more.
         """
         inners = self.split.inners(min(validations(self.split), self.budget))
@@ -179,7 +180,7 @@ class OwnTower:
             attempt(half_life=HALF_LIVES)
         attempt(prior=list(PRIORS))
         attempt(**kinds)
-        order = sorted(tried, key=lambda pair: effort(pair[0]))
+        order = sorted(tried, key=lambda pair: (effort(pair[0]), -np.mean([users.mean() for users in pair[1]])))
         best = order[simplest([users for _, users in order])][0]
         rows = [{"setting": s, "values": [float(part.mean()) for part in users]} for s, users in tried]
         return sorted(rows, key=lambda row: row["setting"] != best)
