@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from textrec_utils.core.errors import TooLittleData
 from textrec_utils.datasets import DataError, Dataset, load_dataset
-from textrec_utils.splits import PROTOCOLS, make_split
+from textrec_utils.splits import GIVEN, PROTOCOLS, make_split
 
 
 def small(rows, has_time=True) -> Dataset:
@@ -27,7 +27,7 @@ rows = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9), st.integers(0, 5
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows, st.sampled_from(PROTOCOLS), st.integers(0, 3))
+@given(rows, st.sampled_from([*PROTOCOLS, GIVEN]), st.integers(0, 3))
 def test_nothing_lost_nothing_shared(rows, protocol, seed):
     dataset = small(rows)
     dataset = replace(dataset, interactions=dataset.interactions.assign(part=np.arange(len(rows)) % 4 // 2))

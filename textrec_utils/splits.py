@@ -18,7 +18,8 @@ from textrec_utils.core.errors import DataError, TooLittleData
 from textrec_utils.core.files import sha256_of
 from textrec_utils.datasets.dataset import TIMED, Dataset
 
-PROTOCOLS = ("leave_last_out", "temporal", "cold_items", "random", "given")
+PROTOCOLS = ("leave_last_out", "temporal", "cold_items", "random")  # made by us
+GIVEN = "given"  # made by whoever gave the data
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Split:
         as the data reach. Of a given split its own validation, where it has one, is the only one.
         """
         found = [self.inner()]
-        if found[0].protocol == "given":
+        if found[0].protocol == GIVEN:
             return found
         if found[0].protocol not in TIMED:
             return found + [self._inner(n) for n in range(2, count + 1)]
@@ -179,14 +180,12 @@ def make_split(
     Raises DataError where the dataset has no timestamps (or, for fresh_days, no `published`) but the protocol
     needs them; TooLittleData where nobody is left to judge by, or nothing to recommend.
     """
-    if protocol not in PROTOCOLS:
-        raise DataError(f"没有划分方式 {protocol}：可用的有 {'、'.join(PROTOCOLS)}。")
+    if protocol not in (*PROTOCOLS, GIVEN):
+        raise DataError(f"没有划分方式 {protocol}：可用的有 {'、'.join((*PROTOCOLS, GIVEN))}。")
     if protocol in TIMED and not dataset.has_time:
         raise DataError(f"数据集 {dataset.name} 没有时间戳，不能用 {protocol}；请改用 random 或 cold_items。")
-    if protocol == "given" and "part" not in dataset.interactions:
-        raise DataError(
-            f"数据集 {dataset.name} 没有给定的划分，不能用 given；请改用 {'、'.join(PROTOCOLS[:-1])} 之一。"
-        )
+    if protocol == GIVEN and "part" not in dataset.interactions:
+        raise DataError(f"数据集 {dataset.name} 没有给定的划分，不能用 given；请改用 {'、'.join(PROTOCOLS)} 之一。")
     if not 0 < fraction < 1:
         raise DataError(f"fraction 应在 0 和 1 之间，得到 {fraction:g}。")
     options: dict[str, object] = {"min_history": min_history} if min_history > 1 else {}
@@ -207,7 +206,7 @@ def make_split(
         "user": users.loc[positives["user_id"]].to_numpy(), "item": items.loc[positives["item_id"]].to_numpy(),
         "timestamp": positives["timestamp"].to_numpy(), "value": positives["value"].to_numpy(),
     })  # fmt: skip
-    if protocol == "given":
+    if protocol == GIVEN:
         pairs["part"] = positives["part"].to_numpy()
         if pairs["part"].nunique() < 2 or pairs["part"].max() < dataset.interactions["part"].max():
             raise TooLittleData(

@@ -271,9 +271,9 @@ def _check_value(chapter: Chapter, name: str, value: object) -> None:
             raise CourseError(f"{chapter.name} 的参数 {error}") from None
     if chapter.name == "report" and name in ("split", "profile"):
         from textrec_utils.report import PROFILES
-        from textrec_utils.splits import PROTOCOLS
+        from textrec_utils.splits import GIVEN, PROTOCOLS
 
-        allowed = {"split": ("auto", *PROTOCOLS), "profile": tuple(PROFILES)}[name]
+        allowed = {"split": ("auto", *PROTOCOLS, GIVEN), "profile": tuple(PROFILES)}[name]
         if value not in allowed:
             raise CourseError(f"{where} 应是 {'、'.join(allowed)} 之一，得到 {value!r}。")
 

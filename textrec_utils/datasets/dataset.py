@@ -25,7 +25,8 @@ class Dataset:
     min_value: an interaction of at least this value counts as liking.
     has_time: False where the source has no timestamps; then only a random split is honest.
     removed: what the loader left out or changed, and why, one sentence each.
-    default_protocol: the split that a report makes unasked (one of `splits.PROTOCOLS`; random without times).
+    default_protocol: the split that a report makes unasked (one of `splits.PROTOCOLS`, or `splits.GIVEN`; random
+        without times).
     fresh_days: items are worth recommending so many days after they were published (a report's candidates), or None.
     entity_columns: columns of items that list names joined by `|`, which a segmenter should not cut.
 

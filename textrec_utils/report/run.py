@@ -55,9 +55,9 @@ def threshold(asked: str | float, own: float | None = None) -> float | None:
 def open_split(dataset: Dataset, protocol: str = "auto", *, min_value: float | None = None, seed: int = 0) -> Split:
     """The split that a report stands on.
 
-    protocol: one of `splits.PROTOCOLS`, or auto: what the dataset says of itself, but by time wherever that leaves
-    ENOUGH test users with a history, since leaving out each user's last like leaks across users. By time the candidates
-    are what is fresh, where the dataset says how long items live. min_value: an
+    protocol: one of `splits.PROTOCOLS`, `splits.GIVEN`, or auto: what the dataset says of itself, but by time wherever
+    that leaves ENOUGH test users with a history, since leaving out each user's last like leaks across users. By time
+    the candidates are what is fresh, where the dataset says how long items live. min_value: an
     interaction of at least this value is a like; None: the dataset's own threshold. Raises DataError where the data
     don't allow the protocol, or leave a single user to judge by.
     """
