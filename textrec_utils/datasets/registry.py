@@ -37,11 +37,13 @@ FORMATS = (  # a folder's format is told by the first of these patterns that a f
 )
 
 
-def load_dataset(name_or_path: str | Path = "movielens-zh") -> Dataset:
+def load_dataset(name_or_path: str | Path = "movielens-zh", *, on_missing: str = "refuse") -> Dataset:
     """Load a named dataset or a folder of your own under the contract of `Dataset`.
 
     name_or_path: a name in DATASETS, or a folder with items.csv and interactions.csv (optional users.csv), RecBole
         atomic files, MIND's two files, or the two .jsonl.gz files of a category of Amazon Reviews 2023.
+    on_missing: what becomes of a folder's items without words and of interactions without an id, a time or a listed
+        item: "refuse", or "drop" (up to half of the rows, counted in `Dataset.removed`).
     Raises DataError, one sentence, for anything missing, damaged or malformed.
 
     >>> load_dataset("no-such-data")  # doctest: +ELLIPSIS
@@ -58,9 +60,13 @@ def load_dataset(name_or_path: str | Path = "movielens-zh") -> Dataset:
     try:
         for patterns, load in FORMATS:
             if any(next(folder.glob(pattern), None) for pattern in patterns):
-                return finish(load(folder))
+                return finish(load(folder, on_missing=on_missing))
     except OSError as error:
         raise DataError(f"文件夹 {folder} 读不了（{type(error).__name__}），请检查权限和磁盘。") from None
+    if books := sorted(path.name for path in folder.glob("*.xls*")):
+        raise DataError(
+            f"文件夹 {folder} 里是 Excel 工作簿 {books[0]}，请把每张表另存为“CSV UTF-8”：items.csv、interactions.csv。"
+        )
     raise DataError(
         f"文件夹 {folder} 里没有认识的数据：需要 items.csv 和 interactions.csv，"
         "或 RecBole 的 .inter/.item，或 MIND 的 news.tsv/behaviors.tsv，或 Amazon Reviews 2023 的 meta_*.jsonl.gz。"
