@@ -31,7 +31,7 @@ def clean_ids(table: pd.DataFrame, column: str) -> tuple[pd.DataFrame, list[Note
     """
     given = table[column]
     seen = given.drop_duplicates()
-    told = seen.map(_visible)
+    told = seen.map(visible)
     whole = told.str.fullmatch(_WHOLE)
     if whole.any() and not told.str.fullmatch(_BROKEN).where(~whole, False).any():
         told = told.where(~whole, told.str.replace(_WHOLE, r"\1", regex=True))
@@ -76,7 +76,7 @@ def meet(table: pd.DataFrame, column: str, listed: pd.Series, where: str) -> tup
     return table.assign(**{column: table[column].map(lambda i: found.get(i, i))}), [note]
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Without controls, zero widths and marks of direction, and without blanks of any width at the ends."""
     if text.isascii() and text.isprintable():
         return text.strip()

@@ -14,8 +14,8 @@ from textrec_utils.core.errors import DataError
 from textrec_utils.datasets.columns import is_known, near_names, our_columns
 from textrec_utils.datasets.dataset import Dataset, users_seen
 from textrec_utils.datasets.faults import Note, gather, left_out, note_rows
-from textrec_utils.datasets.ids import NOTHING, clean_ids, is_blank, meet
-from textrec_utils.datasets.tables import need, read_table, refuse
+from textrec_utils.datasets.ids import NOTHING, clean_ids, is_blank, meet, visible
+from textrec_utils.datasets.tables import QUOTED, need, read_table, refuse
 from textrec_utils.datasets.times import seconds_of
 from textrec_utils.datasets.values import values_of
 from textrec_utils.datasets.writing import encoding_of, separator_of
@@ -84,12 +84,21 @@ def _read(path: Path, kind: str) -> pd.DataFrame:
         raise DataError(f"{other} 是 Excel 工作簿，请打开后另存为“CSV UTF-8”，文件名 {path.name}。")
     encoding, notes = encoding_of(path)
     sep, more = separator_of(path, encoding, partial(is_known, kind=kind))
-    table = read_table(path, sep, encoding=encoding)
+    table = read_table(path, sep, encoding=encoding, header=lambda name: visible(_unquoted(name, sep)))
+    if sep not in QUOTED:
+        table = table.apply(lambda column: column.map(partial(_unquoted, sep=sep)))
+        table.attrs["path"] = path
     table.attrs["notes"] = [*notes, *more]
     table = our_columns(table, kind)
     missing = [name for name in _NEEDED[kind] if name not in table.columns]
     need(table, *_NEEDED[kind], hint=near_names(list(table.columns), missing, kind))
     return table
+
+
+def _unquoted(cell: str, sep: str) -> str:
+    """A cell without quotes around it, where the reader has left them: Excel writes some beside tabs as well."""
+    inside = sep not in QUOTED and len(cell) > 1 and cell[0] == cell[-1] == '"'
+    return cell[1:-1].replace('""', '"') if inside else cell
 
 
 def _ids(table: pd.DataFrame, *columns: str) -> tuple[pd.DataFrame, list[Note]]:

@@ -16,7 +16,7 @@ from textrec_utils.core.errors import DataError
 FEW = 3  # lines that a sentence names
 LONGEST = 40  # letters of a cell that a sentence quotes
 QUOTED = (",", ";", "，")  # separators beside which quotes quote
-_CALLED = {",": "逗号", ";": "分号", "\t": "制表符"}
+_CALLED = {",": "逗号", ";": "分号", "，": "全角逗号"}
 _NO_TEXT = re.compile("[\0\udc80-\udcff]")  # NUL, or what surrogateescape makes of bytes that are no UTF-8
 
 
@@ -101,7 +101,8 @@ def read_table(
             if sep in QUOTED:
                 _refuse_backslash(path, encoding, number, number + sum(cell.count("\n") for cell in row))
             told = f"{path} 第 {number} 行有 {len(row)} 列，应有 {wide} 列"
-            raise DataError(f"{told}，请检查该行的分隔符（含有{_CALLED.get(sep, sep)}的文字要放在英文双引号里）。")
+            hint = f"（含有{_CALLED[sep]}的文字要放在英文双引号里）" if sep in QUOTED else ""
+            raise DataError(f"{told}，请检查该行的分隔符{hint}。")
         lines.append(number)
         for column, cell in zip(columns, row):
             column.append(cell)

@@ -6,7 +6,6 @@ One reading a column, told by most of its rows; the others are refused with thei
 from __future__ import annotations
 
 import re
-import unicodedata
 import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -30,6 +29,7 @@ _YEAR_FIRST = re.compile(r"(\d{4})[-/.年] ?(\d{1,2})(?:[-/.月] ?(\d{1,2})日?|
 _YEAR_LAST = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?!\d)(.*)")
 _NAMED = re.compile(r"\d{4}.*\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)|"
                     r"\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec).*\d{4}", re.IGNORECASE)  # fmt: skip
+_LIKE_DATES = re.compile(rf"{_COMPACT.pattern}|\d ?[-/.年月:] ?\d|{_NAMED.pattern}", re.IGNORECASE)
 _CLOCK = re.compile(
     r"(?:(?:星期|周)[一二三四五六日天])?\s*(上午|下午|凌晨|早上|中午|晚上)?\s*"
     r"(\d{1,2})[:时点](\d{1,2})?[:分]?(?:(?<=[:分])(\d{1,2})(?:\.\d+)?秒?)?"
@@ -46,7 +46,7 @@ def seconds_of(table: pd.DataFrame, column: str) -> tuple[pd.Series, list[Note]]
     Raises DataError with the lines where a time can't be read, has another unit than most, lies before 1990 or after
     tomorrow, or is a date whose day and month nobody can tell apart. `published` may be any date in words.
     """
-    text = table[column].str.strip()
+    text = _narrow(table[column])
     number = pd.to_numeric(text.where(text.str.fullmatch(_NUMBER)), errors="coerce")
     wordy = number.isna() | text.str.fullmatch(_COMPACT)
     newest = pd.Timestamp.now(tz="UTC").timestamp() + _DAY
@@ -55,21 +55,27 @@ def seconds_of(table: pd.DataFrame, column: str) -> tuple[pd.Series, list[Note]]
     kind = pd.Series("", index=table.index, name=column)
     for name, factor in _UNITS.items():
         kind[number.between(OLDEST * factor, newest * factor)] = name
-    kind[wordy] = "日期"
+    kind[wordy & text.str.contains(_LIKE_DATES)] = "日期"
     sizes = kind[kind != ""].value_counts()
-    if sizes.empty:
-        refuse(table, kind == "", f"{column} {{}} {_RANGE}", "请改好或删掉该行")
-    usual = next(name for name in kind if name and sizes[name] == sizes.max())  # the first of several
-    other = "不是日期，别的行是" if usual == "日期" else _RANGE
-    _, dates, *_ = gather(
-        partial(refuse, table, kind == "", f"{column} {{}} {other}", _DATE if usual == "日期" else "请改好或删掉该行"),
-        partial(_dates, table[wordy.to_numpy()], column, newest),
+    usual = next((name for name in kind if name and sizes[name] == sizes.max()), "")  # the first of several
+    strange, odd = (kind == "") & ~wordy, (kind == "") & wordy
+    other, remedy = ("不是日期，别的行是", _DATE) if usual == "日期" else (_RANGE, "请改好或删掉该行")
+    checks = [
+        partial(refuse, table, strange, f"{column} {{}} {other}", remedy),
+        partial(refuse, table, odd, f"{column} {{}} 读不懂", f"{_DATE}，或用 UTC 秒数"),
         *(partial(_refuse_unit, table, kind, name, usual) for name in sizes.index if name != usual),
-    )
+    ]
     if usual == "日期":
-        return dates
+        return gather(*checks, partial(_dates, table[(kind == usual).to_numpy()], column, newest))[-1]
+    gather(*checks)
     seconds = (number / _UNITS[usual]).astype("int64")
     return seconds, [] if usual == "秒" else [Note(f"{column} 是{usual}", f"已换算成秒（{_span(seconds)}）")]
+
+
+def _narrow(cells: pd.Series) -> pd.Series:
+    """Cells without blanks around them, with digits and marks of the usual width."""
+    cells = cells.str.strip()
+    return cells if cells.map(str.isascii).all() else cells.str.normalize("NFKC").str.strip()
 
 
 def _refuse_unit(table: pd.DataFrame, kind: pd.Series, name: str, usual: str) -> None:
@@ -89,7 +95,7 @@ def _small(number: pd.Series, column: str, newest: float) -> tuple[pd.Series, li
     if number.nunique() > 1 and days.between(OLDEST / _DAY, newest / _DAY).all():
         seconds = (days * _DAY).round().astype("int64")
         return seconds, [Note(f"{column} 像是 Excel 的日期序号", f"已换算成秒（{_span(seconds)}）")]
-    if whole and number.between(1900 if column == "published" else 1990, this_year).all():
+    if whole and number.between(1000 if column == "published" else 1990, this_year).all():
         seconds = number.map(lambda year: int(datetime(int(year), 1, 1, tzinfo=UTC).timestamp()))
         return seconds, [Note(f"{column} 只有年份", "当作那年的 1 月 1 日")]
     if whole and number.between(0, 1e8).all():
@@ -102,11 +108,9 @@ def _small(number: pd.Series, column: str, newest: float) -> tuple[pd.Series, li
 
 def _dates(table: pd.DataFrame, column: str, newest: float) -> tuple[pd.Series, list[Note]]:
     """UTC seconds of dates in words, and notes on them."""
-    text = table[column].str.strip()
-    words = {word: unicodedata.normalize("NFKC", word).strip() for word in text.unique()}
-    day_first = _refuse_order(table, text, words)
-    read = {word: _moment(clean, day_first) for word, clean in words.items()}
-    found = text.map(read)
+    text = _narrow(table[column])
+    day_first = _refuse_order(table, text)
+    found = text.map({word: _moment(word, day_first) for word in text.unique()})
     refuse(table, found.isna(), f"{column} {{}} 读不懂", f"{_DATE}，或用 UTC 秒数")
     seconds = found.str[0].astype("int64")
     zoned, clocked = found.str[1].astype(bool), found.str[2].astype(bool)
@@ -135,9 +139,9 @@ def _refuse_zone(table: pd.DataFrame, column: str, zoned: pd.Series, clocked: pd
     return partial(refuse, table, mixed.rename(column), f"{column} {{}} {what}", "请统一成一种写法")
 
 
-def _refuse_order(table: pd.DataFrame, text: pd.Series, words: dict[str, str]) -> bool | None:
+def _refuse_order(table: pd.DataFrame, text: pd.Series) -> bool | None:
     """Whether the day comes first in dates like 13/01/2024, told by the whole column; None where there are none."""
-    found = {word: _YEAR_LAST.match(clean) for word, clean in words.items()}
+    found = {word: _YEAR_LAST.match(word) for word in text.unique()}
     found = {word: (int(m[1]), int(m[3])) for word, m in found.items() if m}
     if not found:
         return None

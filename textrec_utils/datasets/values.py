@@ -23,8 +23,9 @@ _SCALES = (4, 5, 10)  # where ratings usually end
 def values_of(table: pd.DataFrame, given: float | None = None) -> tuple[pd.Series, float, list[Note]]:
     """(value of each row, the least value of a liking, notes) from the column `value`, which may be missing.
 
-    given: the least value of a liking, of a format where every row has one (None: told by the values; then a blank
-    is a purchase without a rating, a like). Raises DataError with the line for what is no number, and for a few values off the scale.
+    given: the least value of a liking, of a format where every row has one. None: told by the values; then a blank
+    is a purchase without a rating, a like.
+    Raises DataError with the line for what is no number, and for a few values off the scale.
     """
     if "value" not in table.columns:
         one = pd.Series(1.0, index=table.index)
@@ -121,11 +122,11 @@ def _strays(rated: pd.Series) -> pd.Series:
         full = scale.max() in _SCALES and scale.nunique() >= 3
         return mask.any() and (mask.mean() <= _RARE or full and mask.sum() <= 3 and mask.mean() <= 0.2)
 
-    below = rated < 0
-    if not few(below, rated[~below]) or rated[~below].max() > 10:
-        below = none
+    above = none
     for level, following in zip(levels, levels[1:]):
-        above, bulk = rated > level, rated[(rated <= level) & (rated > 0)]
-        if 2 < level <= 10 and following >= 1.5 * level and few(above, bulk) and not _falls(bulk):
-            return above | below
-    return below
+        high, bulk = rated > level, rated[(rated <= level) & (rated > 0)]
+        if 2 < level <= 10 and following >= 1.5 * level and few(high, bulk) and not _falls(bulk):
+            above = high
+            break
+    below, rest = rated < 0, rated[(rated >= 0) & ~above]
+    return above | below if rest.max() <= 10 and few(below, rest) else above

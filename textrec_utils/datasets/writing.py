@@ -10,7 +10,7 @@ from textrec_utils.datasets.faults import Note
 from textrec_utils.datasets.tables import lines_of
 
 _SEPARATORS = {",": "逗号", ";": "分号", "\t": "制表符", "|": "竖线", "，": "全角逗号"}
-_PACKED = {b"PK\3\4": "Excel 工作簿", b"\xd0\xcf\x11\xe0": "旧版 Excel 工作簿", b"\x1f\x8b": "压缩文件"}
+_PACKED = {b"PK\3\4": "Excel 工作簿", b"\xd0\xcf\x11\xe0": "旧版的 Excel 工作簿", b"\x1f\x8b": "gzip 压缩文件"}
 _PLAIN = 0.8  # the share of letters outside ASCII that are everyday 汉字 or marks in what GB 18030 makes of a file
 
 
@@ -26,7 +26,7 @@ def encoding_of(path: Path) -> tuple[str, list[Note]]:
         return "utf-8-sig", []  # the reader tells why
     for magic, what in _PACKED.items():
         if head.startswith(magic):
-            raise DataError(f"{path} 其实是{what}，不是文字，请打开后另存为“CSV UTF-8”，再用它换掉这个文件。")
+            raise DataError(f"{path} 其实是 {what}，不是文字，请打开后另存为“CSV UTF-8”，再用它换掉这个文件。")
     for name, mark, place in (("utf-16-le", codecs.BOM_UTF16_LE, 1), ("utf-16-be", codecs.BOM_UTF16_BE, 0)):
         every_other = head[place:12:2]
         if head.startswith(mark) or len(every_other) > 3 and not any(every_other) and any(head[1 - place : 12 : 2]):
