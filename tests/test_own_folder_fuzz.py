@@ -43,8 +43,8 @@ def broken(rng: random.Random, cells: list[list[str]]) -> list[list[str]]:
     kind = rng.choice(["cell"] * 4 + ["column"] * 4 + ["name", "width", "rows", "more", "style", "style"])
     row, column = rng.randrange(len(cells)), rng.randrange(max(1, len(cells[0])))
     inside = column < len(cells[row]) and column < len(cells[0])
-    if kind == "cell" and inside:
-        cells[max(row, min(1, len(cells) - 1))][column] = rng.choice(ODD)
+    if kind == "cell" and inside and row:
+        cells[row][column] = rng.choice(ODD)
     elif kind == "column":
         odd, share = [rng.choice(ODD) for _ in range(rng.choice([1, 1, 2, 5]))], rng.choice([0.1, 0.5, 1])
         for line in cells[1:]:

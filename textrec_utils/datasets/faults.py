@@ -46,14 +46,17 @@ def note_rows(table: pd.DataFrame, mask: pd.Series, what: str, done: str) -> lis
 
 
 def left_out(
-    table: pd.DataFrame, mask: pd.Series, wrong: str, remedy: str, on_missing: str
+    table: pd.DataFrame, mask: pd.Series, wrong: str, remedy: str, on_missing: str | None
 ) -> tuple[np.ndarray, list[Note]]:
     """(which rows stay, notes): without the marked ones where on_missing is "drop"; else they are refused.
+    on_missing None is of a format that has no such parameter: then the remedy doesn't name it.
 
     Where more than MOST_MISSING of the rows would go, they are refused in any case. Arguments as `refuse` has them.
     """
     share, count = float(mask.mean()) if len(mask) else 0.0, int(mask.sum())
-    if share > MOST_MISSING:
+    if on_missing is None:
+        refuse(table, mask, wrong, remedy)
+    elif share > MOST_MISSING:
         refuse(table, mask, wrong, f"{remedy}（占 {share:.0%}，去掉的会比留下的多，on_missing drop 也不去掉）")
     elif on_missing != "drop":
         refuse(table, mask, wrong, f"{remedy}，或用 -p on_missing drop 去掉（占 {share:.1%}）")

@@ -40,15 +40,15 @@ def load_own_folder(folder: Path, *, on_missing: str = "refuse") -> Dataset:
 
 def from_tables(
     name: str, items: pd.DataFrame, users: pd.DataFrame | None, interactions: pd.DataFrame, *,
-    min_value: float | None = None, on_missing: str = "refuse",
+    min_value: float | None = None, on_missing: str | None = None,
 ) -> Dataset:  # fmt: skip
     """A dataset from tables as `read_table` gives them: all columns text, index = line, attrs["path"] = file.
 
     attrs["notes"], where a table has them, are told too. min_value: the least value of a liking (None: told by the
-    values' scale). on_missing: as in `load_own_folder`. Raises DataError with file and line; where there are several
-    faults, one sentence tells them all.
+    values' scale). on_missing: as in `load_own_folder`; None: this format can't drop, and doesn't speak of it.
+    Raises DataError with file and line; where there are several faults, one sentence tells them all.
     """
-    if on_missing not in MISSING:
+    if on_missing not in (*MISSING, None):
         raise DataError(f"on_missing 可以是 {'、'.join(MISSING)}，得到 {on_missing}，请改用其中之一。")
     given = [table for table in (items, interactions, users) if table is not None]
     read = [note for table in given for note in table.attrs.get("notes", [])]
@@ -120,7 +120,7 @@ def _once(table: pd.DataFrame, column: str) -> None:
     )  # fmt: skip
 
 
-def _check_items(items: pd.DataFrame, on_missing: str) -> tuple[pd.DataFrame, np.ndarray, list[Note]]:
+def _check_items(items: pd.DataFrame, on_missing: str | None) -> tuple[pd.DataFrame, np.ndarray, list[Note]]:
     """(items with title and text, which have any words, notes)."""
     need(items, "item_id", "title")
     (items, notes), (words, spoken, of_words), (published, of_published) = gather(
@@ -136,7 +136,7 @@ def _listed(table: pd.DataFrame, column: str) -> tuple[pd.DataFrame, list[Note]]
     return table, notes
 
 
-def _words(items: pd.DataFrame, on_missing: str) -> tuple[dict[str, pd.Series], np.ndarray, list[Note]]:
+def _words(items: pd.DataFrame, on_missing: str | None) -> tuple[dict[str, pd.Series], np.ndarray, list[Note]]:
     """(title and text of each item, which have any words, notes): each stands for the other where that is empty."""
     given = {column: items[column] for column in ("title", "text") if column in items.columns}
     null = {column: cells.str.strip().isin(NOTHING) for column, cells in given.items()}
@@ -163,7 +163,7 @@ def _published(items: pd.DataFrame) -> tuple[dict[str, pd.Series], list[Note]]:
 
 
 def _check_rows(
-    table: pd.DataFrame, items: pd.DataFrame, on_missing: str
+    table: pd.DataFrame, items: pd.DataFrame, on_missing: str | None
 ) -> tuple[pd.DataFrame, np.ndarray, list[Note]]:
     """(interactions with clean ids, which have both and a listed item, notes)."""
     table, notes = _ids(table, "user_id", "item_id")
@@ -182,7 +182,7 @@ def _check_rows(
     return table, np.all([kept for kept, _ in found], axis=0), [*notes, *(note for _, more in found for note in more)]
 
 
-def _check_times(table: pd.DataFrame, on_missing: str) -> tuple[pd.Series, np.ndarray, list[Note]]:
+def _check_times(table: pd.DataFrame, on_missing: str | None) -> tuple[pd.Series, np.ndarray, list[Note]]:
     """(UTC seconds, 0 where there is none, which rows have a time if any has, notes)."""
     none, every = pd.Series(0, index=table.index), np.ones(len(table), bool)
     if "timestamp" not in table.columns:

@@ -35,6 +35,7 @@ FORMATS = (  # a folder's format is told by the first of these patterns that a f
     (("news.tsv", "behaviors.tsv"), load_mind),
     (("meta_*.jsonl*",), load_amazon_reviews),
 )
+DROPPING = (load_own_folder, load_amazon_reviews)  # formats that take on_missing
 
 
 def load_dataset(name_or_path: str | Path = "movielens-zh", *, on_missing: str = "refuse") -> Dataset:
@@ -42,8 +43,8 @@ def load_dataset(name_or_path: str | Path = "movielens-zh", *, on_missing: str =
 
     name_or_path: a name in DATASETS, or a folder with items.csv and interactions.csv (optional users.csv), RecBole
         atomic files, MIND's two files, or the two .jsonl.gz files of a category of Amazon Reviews 2023.
-    on_missing: what becomes of a folder's items without words and of interactions without an id, a time or a listed
-        item: "refuse", or "drop" (up to half of the rows, counted in `Dataset.removed`).
+    on_missing: in a folder of your own (or of Amazon's), what becomes of items without words and of interactions
+        without an id, a time or a listed item: "refuse", or "drop" (up to half of the rows; `Dataset.removed` counts).
     Raises DataError, one sentence, for anything missing, damaged or malformed.
 
     >>> load_dataset("no-such-data")  # doctest: +ELLIPSIS
@@ -60,7 +61,7 @@ def load_dataset(name_or_path: str | Path = "movielens-zh", *, on_missing: str =
     try:
         for patterns, load in FORMATS:
             if any(next(folder.glob(pattern), None) for pattern in patterns):
-                return finish(load(folder, on_missing=on_missing))
+                return finish(load(folder, on_missing=on_missing) if load in DROPPING else load(folder))
     except OSError as error:
         raise DataError(f"文件夹 {folder} 读不了（{type(error).__name__}），请检查权限和磁盘。") from None
     if books := sorted(path.name for path in folder.glob("*.xls*")):

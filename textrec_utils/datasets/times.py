@@ -55,7 +55,7 @@ def seconds_of(table: pd.DataFrame, column: str) -> tuple[pd.Series, list[Note]]
     kind = pd.Series("", index=table.index, name=column)
     for name, factor in _UNITS.items():
         kind[number.between(OLDEST * factor, newest * factor)] = name
-    kind[wordy & text.str.contains(_LIKE_DATES)] = "日期"
+    kind[wordy & text.map(lambda cell: bool(_LIKE_DATES.search(cell)))] = "日期"
     sizes = kind[kind != ""].value_counts()
     usual = next((name for name in kind if name and sizes[name] == sizes.max()), "")  # the first of several
     strange, odd = (kind == "") & ~wordy, (kind == "") & wordy
