@@ -426,3 +426,13 @@ def test_published_is_read_alike(tmp_path):
         table = "item_id,title,published\na,绿茶,{}\nb,红茶,{}\n".format(*written.split(","))
         assert load_dataset(folder(tmp_path, items_csv=table)).items["published"].min() == first
     refused(folder(tmp_path, items_csv="item_id,title,published\na,绿茶,2015\nb,红茶,\n"), "第 3 行：published 为空")
+
+
+def test_cells_may_hold_what_cannot_be_seen(tmp_path):
+    table = rows(
+        "user_id,item_id,value,timestamp",
+        ["u,a,5\u200b,\ufeff1705276800", "v,b, 1\xa0,1705276801\u200e", "w,b,\u200b,1705276802"],
+    )
+    dataset = load_dataset(folder(tmp_path, interactions_csv=table))
+    assert dataset.interactions["value"].tolist() == [5, 1, 5] and dataset.interactions["timestamp"].min() == 1705276800
+    refused(views(tmp_path, timestamp=["2024-01-15 08:00", "0000-00-00 00:00:00"]), "第 3 行：timestamp 为空")

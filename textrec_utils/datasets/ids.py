@@ -9,7 +9,9 @@ from textrec_utils.core.errors import DataError
 from textrec_utils.datasets.faults import Note, lines_of_rows, note_rows
 from textrec_utils.datasets.tables import quoted, refuse
 
-NOTHING = frozenset(r"NULL null NaN nan None <NA> #N/A \N".split())  # how programs write nothing
+NOTHING = frozenset(r"NULL null NaN nan None <NA> #N/A \N 0000-00-00".split()) | {
+    "0000-00-00 00:00:00"
+}  # how programs write nothing
 _EXCEL = re.compile(r"[+-]?\d(\.\d+)?E\+\d+", re.IGNORECASE)  # 1.23457E+17
 _ERROR = re.compile(r"#(REF|NAME\?|VALUE|DIV/0|NUM|NULL)[!?]?", re.IGNORECASE)
 _WHOLE, _BROKEN = re.compile(r"(-?\d+)\.0+"), re.compile(r"-?\d+\.\d+")
@@ -19,7 +21,7 @@ _TEXT = "请在 Excel 里用“数据—从文本/CSV”导入并把该列设为
 
 def is_blank(cells: pd.Series) -> pd.Series:
     """Which cells are empty, or hold what programs write for nothing."""
-    cells = cells.str.strip()
+    cells = cells.map(visible)
     return (cells == "") | cells.isin(NOTHING)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from textrec_utils.datasets.faults import Note, gather
+from textrec_utils.datasets.ids import visible
 from textrec_utils.datasets.tables import refuse
 
 OLDEST = 631_152_000  # 1990-01-01: older times are likelier a wrong unit than an old shop
@@ -75,7 +76,7 @@ def seconds_of(table: pd.DataFrame, column: str) -> tuple[pd.Series, list[Note]]
 def _narrow(cells: pd.Series) -> pd.Series:
     """Cells without blanks around them, with digits and marks of the usual width."""
     cells = cells.str.strip()
-    return cells if cells.map(str.isascii).all() else cells.str.normalize("NFKC").str.strip()
+    return cells if cells.map(str.isascii).all() else cells.map(visible).str.normalize("NFKC").str.strip()
 
 
 def _refuse_unit(table: pd.DataFrame, kind: pd.Series, name: str, usual: str) -> None:
