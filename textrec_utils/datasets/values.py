@@ -8,7 +8,7 @@ import pandas as pd
 from textrec_utils.core.errors import DataError
 from textrec_utils.datasets.columns import is_count
 from textrec_utils.datasets.faults import Note, note_rows
-from textrec_utils.datasets.ids import is_blank, visible
+from textrec_utils.datasets.ids import by_value, is_blank, visible
 from textrec_utils.datasets.tables import refuse
 
 _WORDS = {
@@ -31,7 +31,7 @@ def values_of(table: pd.DataFrame, given: float | None = None) -> tuple[pd.Serie
         one = pd.Series(1.0, index=table.index)
         return one, *_liking(one, given, table, counts=False)
     told = table.attrs.get("value", "value")  # what the file calls it
-    text = table["value"].map(visible)
+    text = by_value(table["value"], visible)
     blank = is_blank(text) & (given is None)
     words, notes = text.str.lower(), []
     if words.isin(_WORDS).any() and (words.isin(_WORDS) | blank).all():
