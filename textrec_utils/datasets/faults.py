@@ -54,14 +54,15 @@ def left_out(
     Where more than MOST_MISSING of the rows would go, they are refused in any case. Arguments as `refuse` has them.
     """
     share, count = float(mask.mean()) if len(mask) else 0.0, int(mask.sum())
+    told = f"占 {share:.1%}" if share >= 0.001 else "不到 0.1%"
     if on_missing is None:
         refuse(table, mask, wrong, remedy)
     elif share > MOST_MISSING:
         refuse(table, mask, wrong, f"{remedy}（占 {share:.0%}，去掉的会比留下的多，on_missing drop 也不去掉）")
     elif on_missing != "drop":
-        refuse(table, mask, wrong, f"{remedy}，或用 -p on_missing drop 去掉（占 {share:.1%}）")
+        refuse(table, mask, wrong, f"{remedy}，或用 -p on_missing drop 去掉（{told}）")
     what = wrong.replace("{}", quoted(table[mask.name][mask.to_numpy()].iloc[0])) if count and "{}" in wrong else wrong
-    return ~mask.to_numpy(), note_rows(table, mask, what, f"已去掉（占 {share:.1%}）")
+    return ~mask.to_numpy(), note_rows(table, mask, what, f"已去掉（{told}）")
 
 
 def gather(*checks: Callable[[], Any]) -> list:
