@@ -319,7 +319,7 @@ def test_noughts_and_blanks_among_ratings(tmp_path):
     for blank in ("", "NULL", "nan", " ", "\\N"):
         dataset = rated(tmp_path, ["5", blank, "1", blank])
         assert len(dataset.positives()) == 3 == len(dataset.positives(5))
-        assert "value 空着，没有评分（2 处，interactions.csv 第 3、5 行），有交互就算喜欢" in notes(dataset)
+        assert "value 空着（2 处，interactions.csv 第 3、5 行），没有评分，有交互就算喜欢" in notes(dataset)
     assert len(rated(tmp_path, ["", "", ""]).positives()) == 3
     for bad in ("五", "5星", "4,5", "10%", "1e999"):
         with pytest.raises(DataError, match=f"第 3 行：评分 '{bad}' 不是数"):

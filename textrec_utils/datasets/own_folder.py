@@ -20,7 +20,6 @@ from textrec_utils.datasets.times import seconds_of
 from textrec_utils.datasets.values import values_of
 from textrec_utils.datasets.writing import encoding_of, separator_of
 
-MISSING = ("refuse", "drop")
 TITLE = 20  # letters of a text that stand for a title that isn't there
 _NEEDED = {"items": ("item_id", "title"), "users": ("user_id",), "interactions": ("user_id", "item_id")}
 _UNTIMED = "没有 timestamp 列，只能随机划分"
@@ -48,8 +47,6 @@ def from_tables(
     values' scale). on_missing: as in `load_own_folder`; None: this format can't drop, and doesn't speak of it.
     Raises DataError with file and line; where there are several faults, one sentence tells them all.
     """
-    if on_missing not in (*MISSING, None):
-        raise DataError(f"on_missing 可以是 {'、'.join(MISSING)}，得到 {on_missing}，请改用其中之一。")
     given = [table for table in (items, interactions, users) if table is not None]
     read = [note for table in given for note in table.attrs.get("notes", [])]
     (items, spoken, of_items), (rows, known, of_rows), values, (stamp, timed, of_times), (users, of_users) = gather(

@@ -52,6 +52,8 @@ def load_dataset(name_or_path: str | Path = "movielens-zh", *, on_missing: str =
     ...
     textrec_utils.core.errors.DataError: 没有数据集 no-such-data：可用的名字有 movielens-zh、...
     """
+    if on_missing not in ("refuse", "drop"):
+        raise DataError(f"on_missing 可以是 refuse、drop，得到 {on_missing}，请改用其中之一。")
     if str(name_or_path) in DATASETS:
         return finish(DATASETS[str(name_or_path)]())
     folder = Path(os.path.expanduser(name_or_path))

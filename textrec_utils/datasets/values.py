@@ -49,7 +49,7 @@ def values_of(table: pd.DataFrame, given: float | None = None) -> tuple[pd.Serie
         remedy = "请改好或留空（若这一列是次数，请把列名改为 count）"
         refuse(table[~blank], _strays(rated), f"{told} {{}} 远离别的值，不像同一种评分", remedy)
     threshold, more = _liking(rated, given, table[~blank], counts)
-    notes += more + note_rows(table, blank, f"{told} 空着，没有评分", "有交互就算喜欢")
+    notes += more + note_rows(table, blank, f"{told} 空着", "没有评分，有交互就算喜欢")
     return number.where(~blank, max(float(rated.max()), threshold)), threshold, notes
 
 
