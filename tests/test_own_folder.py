@@ -92,6 +92,10 @@ def test_files_that_cannot_be_read_say_why(tmp_path, case):
 def test_workbooks_beside_or_instead_of_tables(tmp_path):
     (tmp_path / "items.xlsx").write_bytes(b"PK\3\4")
     refused(tmp_path, "里是 Excel 工作簿 items.xlsx，请把每张表另存为“CSV UTF-8”")
+    (tmp_path / "item.tsv").write_text("x")
+    (tmp_path / "items.xlsx").rename(tmp_path / "books")
+    refused(tmp_path, "里没有认识的数据（有 item.tsv）：需要 items.csv")
+    (tmp_path / "books").rename(tmp_path / "items.xlsx")
     (tmp_path / "interactions.csv").write_text(VIEWS)
     refused(tmp_path, "items.xlsx 是 Excel 工作簿，请打开后另存为.*items.csv")
 
@@ -436,3 +440,9 @@ def test_cells_may_hold_what_cannot_be_seen(tmp_path):
     dataset = load_dataset(folder(tmp_path, interactions_csv=table))
     assert dataset.interactions["value"].tolist() == [5, 1, 5] and dataset.interactions["timestamp"].min() == 1705276800
     refused(views(tmp_path, timestamp=["2024-01-15 08:00", "0000-00-00 00:00:00"]), "第 3 行：timestamp 为空")
+
+
+@pytest.mark.parametrize("name", ["Items.csv", "item.csv", "items.CSV", "items.csv.txt"])
+def test_a_file_by_nearly_the_right_name_is_named(tmp_path, name):
+    (folder(tmp_path) / "items.csv").rename(tmp_path / name)
+    refused(tmp_path, f"找不到文件 .*items.csv，{name} 像是它，请改名为 items.csv")

@@ -72,6 +72,14 @@ def test_robots_idle_people_and_rows_that_come_again(tmp_path):
     assert len(dataset.interactions) == 401  # told, not taken away
 
 
+def test_people_without_an_order(tmp_path):
+    table = (
+        "user_id,item_id,timestamp\nu,a,1705276800\nu,b,1705276800\nv,a,1705276800\nw,a,1705276800\nw,b,1705276801\n"
+    )
+    dataset = load_dataset(folder(tmp_path, interactions_csv=table))
+    assert found(dataset, "几次交互全是同一时刻的用户")[:2] == ("1", "user_id u")
+
+
 def test_words_that_say_nothing(tmp_path):
     titles = ["绿茶", "NULL", "", "nan", "None"]
     dataset = load_dataset(

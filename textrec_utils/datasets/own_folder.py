@@ -3,6 +3,7 @@
 The other formats end here too: their files become the same three tables, and meet the same checks.
 """
 
+import difflib
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -77,8 +78,12 @@ def from_tables(
 
 def _read(path: Path, kind: str) -> pd.DataFrame:
     """A table under our names, all columns text; attrs["notes"] says how it was read."""
-    if not path.exists() and (other := next(path.parent.glob(f"{path.stem}.xls*"), None)):
-        raise DataError(f"{other} 是 Excel 工作簿，请打开后另存为“CSV UTF-8”，文件名 {path.name}。")
+    if not path.exists():
+        if other := next(path.parent.glob(f"{path.stem}.xls*"), None):
+            raise DataError(f"{other} 是 Excel 工作簿，请打开后另存为“CSV UTF-8”，文件名 {path.name}。")
+        there = {other.name.lower(): other for other in path.parent.iterdir()}
+        if close := difflib.get_close_matches(path.name, there, n=1, cutoff=0.8):
+            raise DataError(f"找不到文件 {path}，{there[close[0]].name} 像是它，请改名为 {path.name}。")
     encoding, notes = encoding_of(path)
     sep, more = separator_of(path, encoding, partial(is_known, kind=kind))
     table = read_table(path, sep, encoding=encoding, header=lambda name: visible(_unquoted(name, sep)))

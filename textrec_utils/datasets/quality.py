@@ -23,7 +23,7 @@ def quality_table(dataset: Dataset, reads: int = READS) -> pd.DataFrame:
     reads: how many tokens of a text the encoder reads. Nothing is changed here.
     """
     found = [_row(note) for note in dataset.removed]
-    for look in (_twins, _texts, _people, _pairs):
+    for look in (_twins, _texts, _people, _pairs, _times):
         found += look(dataset)
     length, limit = dataset.items["text"].str.len(), reads * (1 if dataset.language == "zh" else WORD)
     done = f"编码器读不完，只读开头（最长 {length.max():,} 字）"
@@ -110,3 +110,13 @@ def _pairs(dataset: Dataset) -> list[tuple[str, str, str, str]]:
             where = _some((rows["user_id"] + "→" + rows["item_id"]).drop_duplicates())
             found.append((what, f"{len(rows):,}", where, "喜欢只算最早的一次"))
     return found
+
+
+def _times(dataset: Dataset) -> list[tuple[str, str, str, str]]:
+    """People all of whose rows bear one time: what they did first nobody can tell."""
+    if not dataset.has_time:
+        return []
+    times = dataset.interactions.groupby("user_id")["timestamp"].agg(["nunique", "size"])
+    ids = times.index[(times["nunique"] == 1) & (times["size"] > 1)].to_series()
+    what = "几次交互全是同一时刻的用户"
+    return [(what, f"{len(ids):,}", f"user_id {_some(ids)}", "先后分不出，按编号排")] if len(ids) else []

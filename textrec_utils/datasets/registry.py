@@ -64,13 +64,14 @@ def load_dataset(name_or_path: str | Path = "movielens-zh", *, on_missing: str =
         for patterns, load in FORMATS:
             if any(next(folder.glob(pattern), None) for pattern in patterns):
                 return finish(load(folder, on_missing=on_missing) if load in DROPPING else load(folder))
+        names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise DataError(f"文件夹 {folder} 读不了（{type(error).__name__}），请检查权限和磁盘。") from None
-    if books := sorted(path.name for path in folder.glob("*.xls*")):
-        raise DataError(
-            f"文件夹 {folder} 里是 Excel 工作簿 {books[0]}，请把每张表另存为“CSV UTF-8”：items.csv、interactions.csv。"
-        )
+    if books := [name for name in names if name.lower().endswith((".xls", ".xlsx"))]:
+        what = f"文件夹 {folder} 里是 Excel 工作簿 {books[0]}"
+        raise DataError(f"{what}，请把每张表另存为“CSV UTF-8”：items.csv、interactions.csv。")
+    there = "、".join([name for name in names if name.lower().endswith((".csv", ".tsv", ".txt"))][:5])
     raise DataError(
-        f"文件夹 {folder} 里没有认识的数据：需要 items.csv 和 interactions.csv，"
+        f"文件夹 {folder} 里没有认识的数据{f'（有 {there}）' if there else ''}：需要 items.csv 和 interactions.csv，"
         "或 RecBole 的 .inter/.item，或 MIND 的 news.tsv/behaviors.tsv，或 Amazon Reviews 2023 的 meta_*.jsonl.gz。"
     )
