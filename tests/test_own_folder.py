@@ -272,6 +272,8 @@ LIKES = {  # values, their name, the least like, what is said
     "plays up to a dozen": ([1] * 50 + [2] * 30 + [3] * 15 + [7, 9, 12], "value", 1, "像是次数"),
     "few plays by their name": ([3, 5, 4, 5, 5, 3], "次数", 3, "像是次数"),
     "quantities": ([2, 1, 2, 2, 3], "quantity", 1, "像是次数"),
+    "times watched through": ([0.1, 0.7, 0.33, 0.9, 1.02, 0.45, 1.1] * 20 + [9.8], "value", 0.1, "像是次数"),
+    "shares a little above 1": ([0.1, 0.52, 0.98, 1.3, 1.1, 0.77] * 20, "value", 1.04, "不低于 1.04 的算喜欢"),
     "seconds watched": (np.round(rng.lognormal(3, 1.5, 300), 1).tolist(), "value", None, "像是次数"),
     "stars": (STARS, "评分", 4, "不低于 4 的算喜欢"),
     "half stars": ([s - 0.5 for s in STARS] + [5], "stars", 4, "不低于 4 的算喜欢"),
@@ -302,6 +304,8 @@ STRAYS = {
     "a -5": ([*STARS, -5], "第 202 行：value '-5'"),
     "a -99 and a 99": ([*STARS, -99, 99], "第 202 行：value '-99'.*共 2 处"),
     "a 100 among ten points": ([*(s * 2 for s in STARS), 100], "第 202 行：value '100'"),
+    "a 999 among hundred points": ([*(s * 20 - n % 7 for n, s in enumerate(STARS)), 999], "第 202 行：value '999'"),
+    "a -999 among hundred points": ([*(s * 20 for s in STARS), -999], "第 202 行：value '-999'"),
     "an 11 among stars": ([*STARS, 11], "第 202 行：value '11'"),
 }
 

@@ -17,7 +17,7 @@ _WORDS = {
 }
 _CHANGE = "（可用参数 min_value 改）"
 _RARE = 0.02  # values far from all others in so few rows are no end of the scale
-_SCALES = (4, 5, 10)  # where ratings usually end
+_SCALES = (4, 5, 10, 100)  # where ratings usually end
 
 
 def values_of(table: pd.DataFrame, given: float | None = None) -> tuple[pd.Series, float, list[Note]]:
@@ -77,7 +77,8 @@ def _liking(rated: pd.Series, given: float | None, table: pd.DataFrame, counts: 
         return least, [Note(f"value 像是次数（{shape}），大于 0 的都算喜欢{_CHANGE}")]
     if low < 0 and -low >= top / 2:
         return least, [Note(f"value 从 {low:g} 到 {top:g}，大于 0 的算喜欢，0 和负数不算{_CHANGE}")]
-    threshold = float(np.ceil(0.8 * top)) if top > 1 else 0.8 * top
+    threshold = float(np.ceil(0.8 * top))
+    threshold = threshold if 1 < threshold <= top else 0.8 * top  # shares and the like have no whole steps
     notes = [Note(f"value 最高 {top:g}，不低于 {threshold:g} 的算喜欢{_CHANGE}")]
     marks = [(0.0, "0"), (-1.0, "-1")] if top > 1 else []
     for mark, name in marks:
@@ -96,6 +97,8 @@ def _are_counts(rated: pd.Series) -> bool:
         return False
     if top <= 10:
         sizes = positive.value_counts().sort_index()
+        if (positive * 2 % 1).any():  # neither whole nor half: how long, or what share was watched
+            return bool(median <= top / 5)
         steady = len(sizes) > 1 and (sizes.to_numpy()[1:] <= 1.1 * sizes.to_numpy()[:-1]).all()
         every = whole and len(sizes) == top
         return bool(len(positive) >= 20 and every and steady and _falls(positive))
@@ -124,9 +127,12 @@ def _strays(rated: pd.Series) -> pd.Series:
 
     above = none
     for level, following in zip(levels, levels[1:]):
+        if not (2 < level <= 100 and following >= 1.5 * level):
+            continue
         high, bulk = rated > level, rated[(rated <= level) & (rated > 0)]
-        if 2 < level <= 10 and following >= 1.5 * level and few(high, bulk) and not _falls(bulk):
+        like_ratings = not _falls(bulk) if level <= 10 else bulk.median() >= level / 2
+        if few(high, bulk) and like_ratings:
             above = high
             break
     below, rest = rated < 0, rated[(rated >= 0) & ~above]
-    return above | below if rest.max() <= 10 and few(below, rest) else above
+    return above | below if rest.max() <= 100 and few(below, rest) else above
