@@ -210,6 +210,9 @@ def test_users_meet_and_are_never_merged(tmp_path):
     dataset = load_dataset(folder(tmp_path, users_csv=users, interactions_csv=rows(cells=["u,a", "7,b"])))
     assert dict(zip(dataset.users["user_id"], dataset.users["text"])) == {"u": "学生", "7": "老师"}
     assert "users.csv 有 2 位用户，2 位有文字" in notes(dataset)
+    (tmp_path / "users.csv").rename(tmp_path / "user.csv")
+    assert "没有读的文件：user.csv" in notes(load_dataset(tmp_path))
+    (tmp_path / "user.csv").unlink()
     twins = load_dataset(folder(tmp_path, users_csv="user_id\nU\nu\n", interactions_csv=rows(cells=["u,a", "7,b"])))
     assert sorted(twins.users["user_id"]) == ["7", "U", "u"]
 

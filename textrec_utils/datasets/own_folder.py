@@ -35,6 +35,8 @@ def load_own_folder(folder: Path, *, on_missing: str = "refuse") -> Dataset:
     kinds = ["items", "interactions", *["users"] * (folder / "users.csv").exists()]
     tables = dict(zip(kinds, gather(*(partial(_read, folder / f"{kind}.csv", kind) for kind in kinds))))
     users = tables.get("users")
+    if spare := sorted(path.name for path in folder.glob("*.csv") if path.stem not in kinds):
+        tables["items"].attrs["notes"].append(Note(f"没有读的文件：{'、'.join(spare)}"))
     return from_tables(folder.name, tables["items"], users, tables["interactions"], on_missing=on_missing)
 
 
@@ -204,4 +206,7 @@ def _check_users(users: pd.DataFrame | None) -> tuple[pd.DataFrame | None, list[
     users, notes = _listed(users, "user_id")
     users = users if "text" in users.columns else users.assign(text="")
     told = int((users["text"].str.strip() != "").sum())
-    return users, [*notes, Note(f"users.csv 有 {len(users):,} 位用户，{told:,} 位有文字", "报告里的方法都不读它")]
+    return users, [
+        *notes,
+        Note(f"{users.attrs['path'].name} 有 {len(users):,} 位用户，{told:,} 位有文字", "报告里的方法都不读它"),
+    ]
