@@ -144,6 +144,8 @@ def test_usual_names_in_items_and_users(tmp_path):
         assert said in notes(dataset)
     dataset = load_dataset(folder(tmp_path, items_csv="id,name\na,绿茶\nb,红茶\n", users_csv="id\nu\n"))
     assert set(dataset.items["title"]) == {"绿茶", "红茶"} and "id 列当作 item_id" in notes(dataset)
+    dataset = load_dataset(folder(tmp_path, items_csv="id,sku,name\n1,a,绿茶\n2,b,红茶\n"))
+    assert set(dataset.items["item_id"]) == {"a", "b"} and "items.csv 没有用到的列：id" in notes(dataset)
 
 
 def test_columns_that_are_not_used_and_slips_of_the_pen(tmp_path):

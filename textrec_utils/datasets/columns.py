@@ -103,7 +103,8 @@ def _near(name: str, kind: str) -> str | None:
 
 
 def _ours_first(names: list[str], ours: str) -> list[str]:
-    """The one that bears our name, letter by letter or nearly; else all."""
+    """The one that bears our name, letter by letter or nearly; else all. A bare `id` is a row's, beside others."""
+    names = [name for name in names if plain(name) != "id"] or names
     return [ours] if ours in names else [name for name in names if plain(name) == plain(ours)] or names
 
 
