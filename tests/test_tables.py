@@ -108,11 +108,11 @@ def test_recbole_with_two_titles_and_two_values(tmp_path):
         dataset = load_dataset(recbole(tmp_path, [header, "a Acme Kettle", "b Acme Cup"], inter))
         assert set(dataset.items["title"]) == {"Kettle", "Cup"}
         assert set(dataset.items["text"]) == {"Acme。Kettle", "Acme。Cup"}
-        assert dataset.interactions["value"].max() == 5 and len(dataset.positives()) == 2
+        assert dataset.interactions["value"].max() == 1 and len(dataset.positives()) == 2  # the label goes first
     alone = load_dataset(recbole(tmp_path, ["item_id:token text:token_seq", "a Kettle", "b Cup"], inter)).items
     assert set(alone["title"]) == set(alone["text"]) == {"Kettle", "Cup"}
-    bad = [inter[0], "u a five 0"]
-    refused(recbole(tmp_path, [header, "a Acme Kettle"], bad), r"toy.inter 第 2 行：rating 'five' 不是数")
+    bad = [inter[0], "u a 5 five"]
+    refused(recbole(tmp_path, [header, "a Acme Kettle"], bad), r"toy.inter 第 2 行：label 'five' 不是数")
     refused(recbole(tmp_path, [header, "a Acme"], inter), r"toy.item 第 2 行有 2 列，应有 3 列")
     refused(recbole(tmp_path, ["item_id:token title:token title:token_seq", "a x y"], inter), "title 出现了两次")
     (tmp_path / "toy.user").write_text("user_id:token\tage:token\n")  # a table without rows, once a raw ValueError
@@ -133,13 +133,13 @@ def test_mind_names_its_own_lines(tmp_path):
     refused(mind(tmp_path, news, [*clicks, "3|U3|11/12/2019 9:05:58 PM||N9-1"]), "behaviors.tsv 第 3 行：item_id 'N9'")
     refused(mind(tmp_path, news, [clicks[0].replace("9:05", "29:05")]), "behaviors.tsv 第 1 行：时间 '11/11/2019 29:05")
     refused(mind(tmp_path, [news[0], news[0]], clicks), "news.tsv 第 2 行：item_id 'N1' 重复")
-    refused(mind(tmp_path, news, [clicks[0], "2|U2|11/12/2019 9:05:58 PM"]), "behaviors.tsv 第 2 行有 3 列，应有 5 列")
+    refused(mind(tmp_path, news, [*clicks, "3|U2|11/12/2019 9:05:58 PM"]), "behaviors.tsv 第 3 行有 3 列，应有 5 列")
     refused(mind(tmp_path, [row[:-6] for row in news[:1]] + news[1:], clicks), "news.tsv 第 2 行有 8 列，应有 6 列")
-    refused(mind(tmp_path, ["N1|news|world"], clicks), "news.tsv 第 1 行有 3 列，应有 5 列")
+    refused(mind(tmp_path, ["N1|news|world"], clicks), "news.tsv 只有 3 列，至少应有 5 列")
     refused(mind(tmp_path, [], clicks), "news.tsv .*没有一行数据")
     refused(mind(tmp_path, news, []), "behaviors.tsv .*没有一行数据")
     (tmp_path / "news.tsv").unlink()
-    refused(tmp_path, "找不到文件 .*news.tsv")
+    refused(tmp_path, "里没有 news.tsv")
 
 
 def test_pairs_and_corpora_from_files(tmp_path):
