@@ -26,7 +26,7 @@ def quality_table(dataset: Dataset, reads: int = READS) -> pd.DataFrame:
     for look in (_twins, _texts, _people, _pairs, _times):
         found += look(dataset)
     length, limit = dataset.items["text"].str.len(), reads * (1 if dataset.language == "zh" else WORD)
-    done = f"编码器读不完，只读开头（最长 {length.max():,} 字）"
+    done = f"编码器只读 {reads} 个词元时读不完，只读开头（最长 {length.max():,} 字）"
     found += _of_items(dataset, length > limit, f"文字超过 {limit} 字的物品", done)
     return pd.DataFrame(found, columns=list(COLUMNS))
 
