@@ -354,12 +354,12 @@ def test_line_numbers_count_quoted_line_breaks(own_folder):
         load_dataset(own_folder)
 
 
-def test_missing_empty_and_gbk_files(own_folder):
+def test_missing_and_empty_files_and_other_encodings(own_folder):
     (own_folder / "items.csv").write_text("", encoding="utf-8")
     with pytest.raises(DataError, match="是空文件"):
         load_dataset(own_folder)
-    (own_folder / "items.csv").write_bytes("item_id,title\n1,茶叶\n".encode("gbk"))
-    with pytest.raises(DataError, match="不是 UTF-8"):
+    (own_folder / "items.csv").write_bytes("item_id,title\n1,thé\n".encode("latin-1"))
+    with pytest.raises(DataError, match="第 2 行不是 UTF-8"):
         load_dataset(own_folder)
     (own_folder / "items.csv").write_text("item_id,title\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"items\.csv 只有表头"):
@@ -467,7 +467,7 @@ def test_amazon_reviews_2023_bad_files(tmp_path):
         "第 1 行缺少 parent_asin": (good, [{"title": "x"}]),
         "同一个品类": (good, [product("B")]),
         "第 2 行：rating 'nan' 不是数": ([good[0], good[1] | {"rating": float("nan")}], [product("A")]),
-        "第 2 行：timestamp 'nan' 读不懂": ([good[0], good[1] | {"timestamp": float("inf")}], [product("A")]),
+        "第 2 行：timestamp 为空": ([good[0], good[1] | {"timestamp": float("inf")}], [product("A")]),
         "第 1 行不是 JSON": (["[1, 2]"], [product("A")]),
     }
     for n, (sentence, (reviews, products)) in enumerate(cases.items()):

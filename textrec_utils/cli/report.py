@@ -76,7 +76,7 @@ def _check(values: dict) -> None:
     from textrec_utils.datasets import load_dataset
     from textrec_utils.report import Report, open_split, threshold
 
-    dataset = load_dataset(values["dataset"])
+    dataset = load_dataset(values["dataset"], on_missing=values.get("on_missing", "refuse"))
     if values["k"] > len(dataset.items):
         raise CourseError(f"report 的参数 k 至多是物品总数 {len(dataset.items)}，得到 {values['k']}。")
     asked = {"min_value": threshold(values.get("min_value", "auto")), "seed": values.get("seed", 0)}

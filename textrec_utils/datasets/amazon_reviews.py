@@ -13,7 +13,7 @@ from textrec_utils.datasets.own_folder import from_tables
 from textrec_utils.datasets.tables import lines_of
 
 
-def load_amazon_reviews(folder: Path) -> Dataset:
+def load_amazon_reviews(folder: Path, *, on_missing: str = "refuse") -> Dataset:
     """Item = parent_asin, text = title, features, description. Products without text or reviews are left out.
 
     The reviews' own words are left out: they are written after the choice that a recommender is to predict.
@@ -50,7 +50,7 @@ def load_amazon_reviews(folder: Path) -> Dataset:
     kept = [(item, *fields) for item, fields in products.items() if item in reviewed]
     items = pd.DataFrame(kept, columns=["item_id", "title", "text", "category"])
     items.attrs["path"] = meta
-    dataset = from_tables(name, items, None, interactions, min_value=4.0)
+    dataset = from_tables(name, items, None, interactions, min_value=4.0, on_missing=on_missing)
     removed = [*dataset.removed, f"去掉 {lost} 条评论，其商品没有资料或没有文字"] if lost else [*dataset.removed]
     if idle := len(known) - len(items):
         removed.append(f"去掉 {idle} 个没有一条评论的商品")

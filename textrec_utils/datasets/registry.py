@@ -35,13 +35,16 @@ FORMATS = (  # a folder's format is told by the first of these patterns that a f
     (("news.tsv", "behaviors.tsv"), load_mind),
     (("meta_*.jsonl*",), load_amazon_reviews),
 )
+DROPPING = (load_own_folder, load_amazon_reviews)  # formats that take on_missing
 
 
-def load_dataset(name_or_path: str | Path = "movielens-zh") -> Dataset:
+def load_dataset(name_or_path: str | Path = "movielens-zh", *, on_missing: str = "refuse") -> Dataset:
     """Load a named dataset or a folder of your own under the contract of `Dataset`.
 
     name_or_path: a name in DATASETS, or a folder with items.csv and interactions.csv (optional users.csv), RecBole
         atomic files, MIND's two files, or the two .jsonl.gz files of a category of Amazon Reviews 2023.
+    on_missing: in a folder of your own (or of Amazon's), what becomes of items without words and of interactions
+        without an id, a time or a listed item: "refuse", or "drop" (up to half of the rows; `Dataset.removed` counts).
     Raises DataError, one sentence, for anything missing, damaged or malformed.
 
     >>> load_dataset("no-such-data")  # doctest: +ELLIPSIS
@@ -49,6 +52,8 @@ def load_dataset(name_or_path: str | Path = "movielens-zh") -> Dataset:
     ...
     textrec_utils.core.errors.DataError: 没有数据集 no-such-data：可用的名字有 movielens-zh、...
     """
+    if on_missing not in ("refuse", "drop"):
+        raise DataError(f"on_missing 可以是 refuse、drop，得到 {on_missing}，请改用其中之一。")
     if str(name_or_path) in DATASETS:
         return finish(DATASETS[str(name_or_path)]())
     folder = Path(os.path.expanduser(name_or_path))
@@ -58,10 +63,15 @@ def load_dataset(name_or_path: str | Path = "movielens-zh") -> Dataset:
     try:
         for patterns, load in FORMATS:
             if any(next(folder.glob(pattern), None) for pattern in patterns):
-                return finish(load(folder))
+                return finish(load(folder, on_missing=on_missing) if load in DROPPING else load(folder))
+        names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise DataError(f"文件夹 {folder} 读不了（{type(error).__name__}），请检查权限和磁盘。") from None
+    if books := [name for name in names if name.lower().endswith((".xls", ".xlsx"))]:
+        what = f"文件夹 {folder} 里是 Excel 工作簿 {books[0]}"
+        raise DataError(f"{what}，请把每张表另存为“CSV UTF-8”：items.csv、interactions.csv。")
+    there = "、".join([name for name in names if name.lower().endswith((".csv", ".tsv", ".txt"))][:5])
     raise DataError(
-        f"文件夹 {folder} 里没有认识的数据：需要 items.csv 和 interactions.csv，"
+        f"文件夹 {folder} 里没有认识的数据{f'（有 {there}）' if there else ''}：需要 items.csv 和 interactions.csv，"
         "或 RecBole 的 .inter/.item，或 MIND 的 news.tsv/behaviors.tsv，或 Amazon Reviews 2023 的 meta_*.jsonl.gz。"
     )
