@@ -21,7 +21,7 @@ def folder(tmp_path, **files):
     return tmp_path
 
 
-def refused(path, match=""):
+def refused(path, match=None):
     """The one sentence with which a folder is refused: what is wrong, where, what to do."""
     with pytest.raises(DataError, match=match) as error:
         load_dataset(path)

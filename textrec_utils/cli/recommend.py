@@ -24,6 +24,7 @@ OWN = {
     "prefix": ("", "每条文本前加的字，例如 E5 要 'query: '。"),
     "pooling": ("auto", "词元怎样并成一个向量，同报告。"),
     "max_length": ("auto", "每段文字读几个词元，同报告。"),
+    "on_missing": ("refuse", "缺文字、编号、时间的：refuse 拒绝，drop 去掉并报数，同报告。"),
 }
 KINDS = (".csv", ".jsonl", ".parquet")
 

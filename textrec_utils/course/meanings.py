@@ -50,10 +50,11 @@ OWN = {
     },
     "report": {
         "dataset": SHARED["dataset_name"],
-        "split": "怎样划分：auto（有时间、测试用户够多就按时间）、leave_last_out、temporal、cold_items、random",
+        "split": "怎样划分：auto（有时间、测试用户够多就按时间）、leave_last_out、temporal、cold_items、random、given",
         "profile": "跑哪些方法：full（全部）、quick（少而快；各有哪些见textrec report -h）",
-        "budget": "训练慢的方法在验证集上至多试几组设置，快的试遍；0：不调，用默认设置，也没有融合",
+        "budget": "训练慢的方法在验证集上至多试几组设置，快的试遍；0：不调，用默认设置，没有融合和“文本（本数据选定）”",
         "min_value": "数值不低于几算喜欢：auto（数据自己的阈值）或一个数，0也可以",
+        "on_missing": "缺文字的物品、缺编号或时间的行：refuse（拒绝，说出在哪一行）、drop（去掉并报数）",
         "prefix": "编码时每条文本前加的字，例如 'query: '；也可以是模型自带提示的名字，none 什么也不加",
         "pooling": "词元怎样并成一个向量：auto（照模型自己的文件）、mean、cls、lasttoken等，用 + 并排",
         "max_length": "每段文字读几个词元：auto（按自己的文字定，课程的数据是128）或一个整数",

@@ -74,21 +74,22 @@ class Settings(Mapping):
 def train(
     dataset: str | Path | Dataset, method: str, *, all_data: bool = True, split: str = "auto",
     min_value: str | float = "auto", k: int = 10, seed: int = 0, budget: int = 12, model: str = DEFAULT_MODEL,
-    prefix: str = "", pooling: str = "auto", max_length: str | int = "auto", two_tower: TwoTowerConfig | None = None,
-    say: Callable[[str], None] = lambda sentence: None,
+    prefix: str = "", pooling: str = "auto", max_length: str | int = "auto", on_missing: str = "refuse",
+    two_tower: TwoTowerConfig | None = None, say: Callable[[str], None] = lambda sentence: None,
 ) -> Service:  # fmt: skip
     """A method of the report, fitted and ready to serve.
 
     Its settings are those that a report with the same values chooses on validation (and finds in the store where the
     report has run); then it learns from all likes, or, without all_data, from the training part alone: the very model
-    that the report has judged. split, min_value, k, seed, budget, model, prefix, pooling, max_length, two_tower: as in
-    the report. say: hears what is being done. Raises DataError for an unknown method or bad data, TooLittleData where
-    the data are too few for it.
+    that the report has judged. split, min_value, k, seed, budget, model, prefix, pooling, max_length, on_missing,
+    two_tower: as in the report. say: hears what is being done. Raises DataError for an unknown method or bad data,
+    TooLittleData where the data are too few for it.
     """
     method = named(method)
     if k < 1 or budget < 0:
         raise DataError(f"k 至少是 1，budget 至少是 0，得到 {k} 和 {budget}。")
-    data, least = dataset if isinstance(dataset, Dataset) else load_dataset(dataset), threshold(min_value)
+    data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset, on_missing=on_missing)
+    least = threshold(min_value)
     parted = open_split(data, split, min_value=least, seed=seed)
     metric = f"{METRICS[0]}@{k}"
     tuned = Settings(parted, metric, budget, seed, say)
