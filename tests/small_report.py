@@ -1,11 +1,12 @@
 """A report with small towers, for the tests of its methods and of its sentences."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from textrec_utils.finetuning import TwoTowerConfig
-from textrec_utils.report import Report
+from textrec_utils.report import METHODS, Report
 from textrec_utils.splits import Split
 
 SMALL = TwoTowerConfig(steps=3, users=16, hidden=16, dim=8, max_length=16)
@@ -17,6 +18,19 @@ def made(split: Split, profile: str = "quick", **options) -> Report:
     report.tune()
     report.run()
     return report
+
+
+@contextmanager
+def only(*keys: str):
+    """The registry with these methods alone; afterwards it is as it was, also in its order."""
+    kept = dict(METHODS)
+    try:
+        for key in set(kept) - set(keys):
+            del METHODS[key]
+        yield
+    finally:
+        METHODS.clear()
+        METHODS.update(kept)
 
 
 def only_users(folder: Path, count: int) -> Path:

@@ -15,7 +15,7 @@ from matplotlib.cbook import is_math_text
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tests.hostile import FOLDER, NASTY, hostile_folder
-from tests.small_report import made
+from tests.small_report import made, only
 from textrec_utils.cli import main
 from textrec_utils.core.escape import in_markdown
 from textrec_utils.course import build_index, slug_of, write_page
@@ -23,7 +23,7 @@ from textrec_utils.course.chapters import the_report, title_of
 from textrec_utils.datasets import load_dataset
 from textrec_utils.evaluation import metric_rows
 from textrec_utils.plotting import plot_leaderboard
-from textrec_utils.report import METHODS, Report, advice, open_split
+from textrec_utils.report import Report, advice, open_split
 from textrec_utils.report.claims import gather
 from textrec_utils.report.examples import pick, situations, with_lists
 from textrec_utils.report.figures import cost_figure, group_figure
@@ -37,9 +37,7 @@ def run(*words: str):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Report:
-    with pytest.MonkeyPatch.context() as patch:
-        for key in set(METHODS) - {"random", "popularity", "itemknn", "tfidf_char"}:
-            patch.delitem(METHODS, key)
+    with only("random", "popularity", "itemknn", "tfidf_char"):
         made_of = made(open_split(load_dataset(hostile_folder(tmp_path_factory.mktemp("data")))))
         made_of.validate()
     return made_of

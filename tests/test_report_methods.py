@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from matplotlib import pyplot as plt
 
-from tests.small_report import SMALL, made, only_users
+from tests.small_report import SMALL, made, only, only_users
 from textrec_utils import ranking
 from textrec_utils.baselines import EASE, Popularity, Recommender, ease
 from textrec_utils.core import DataError, TooLittleData
@@ -34,12 +34,10 @@ from textrec_utils.splits import make_split
 
 
 @pytest.fixture
-def registry(monkeypatch):
+def registry():
     """Methods that a test adds are gone after it."""
-    kept = dict(METHODS)
-    yield register
-    METHODS.clear()
-    METHODS.update(kept)
+    with only(*METHODS):
+        yield register
 
 
 class Oracle(Recommender):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from textrec_utils.baselines.base import Recommender, known_rows
+from textrec_utils.baselines.simple import Popularity
 from textrec_utils.splits import Split
 
 ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # of the ridge regression, chosen by leaving one item out
@@ -12,7 +12,7 @@ ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # of the ridge regre
 ENOUGH = 5  # items to learn from; with fewer, their mean is all that can be expected of the others
 
 
-class TextPopularity(Recommender):
+class TextPopularity(Popularity):
     """log(1 + likes), the same list for everyone; of items with few likes drawn towards what their text lets expect.
 
     prior = w · log(1 + n) + (1 − w) · ridge(vector), w = n / (n + smoothing), where n are the item's training likes.
@@ -23,9 +23,7 @@ class TextPopularity(Recommender):
     name = "由文字"
     needs = frozenset({"text"})
     cold_items = True
-    new_users = True
     SETTINGS = ("smoothing",)
-    FITTED = ("_prior", "_shape")
 
     def __init__(self, vectors: np.ndarray, *, smoothing: float = 20.0):
         self._vectors, self.smoothing = vectors, smoothing
@@ -40,9 +38,6 @@ class TextPopularity(Recommender):
         if known.sum() >= ENOUGH:
             guessed = RidgeCV(ALPHAS).fit(self._vectors[known], told[known]).predict(self._vectors)
         weight = likes / (likes + self.smoothing)
-        self._prior = (weight * told + (1 - weight) * guessed).astype(np.float32)
+        self._count = (weight * told + (1 - weight) * guessed).astype(np.float32)
         self._shape = np.array([split.n_users, split.n_items])
         return self
-
-    def score(self, users: np.ndarray) -> np.ndarray:
-        return np.tile(self._prior, (len(known_rows(users, self._shape[0])), 1))
