@@ -135,6 +135,10 @@ def test_dropping_has_an_end(tmp_path):
         path = folder(tmp_path, items_csv=items, interactions_csv=views)
         with pytest.raises(ValueError, match=f"{name}.csv.*占 67%，去掉的会比留下的多，on_missing drop 也不去掉"):
             load_dataset(path, on_missing="drop")
+    several = "user_id,item_id,timestamp\n,a,1600000000\nu,a,\nu,b,1600000001\nu,a,1600000002\n,a,1600000003\n"
+    path = folder(tmp_path, items_csv="item_id,title\na,绿茶\nb,\n", interactions_csv=several)
+    with pytest.raises(ValueError, match="interactions.csv 合起来要去掉 80% 的行，比留下的多"):
+        load_dataset(path, on_missing="drop")
     with pytest.raises(ValueError, match="on_missing 可以是 refuse、drop，得到 keep"):
         load_dataset(folder(tmp_path), on_missing="keep")
 

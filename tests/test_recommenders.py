@@ -135,7 +135,7 @@ CASES: dict[str, Case] = {
         lambda split, **s: Random(**s or {"seed": 3}), learns=False, by_chance=True, folds_in="anyhow", product=False
     ),
     "热门": Case(lambda split, **s: Popularity(**s), learns=False),
-    "由文字": Case(lambda split, **s: TextPopularity(tfidf_vectors(TEXTS).toarray(), **s), learns=False),
+    "热门（由文字推断）": Case(lambda split, **s: TextPopularity(tfidf_vectors(TEXTS).toarray(), **s), learns=False),
     "此刻热门": Case(lambda split, **s: RecentPopularity(**s or {"hours": 48.0}), learns=False),
     "ItemKNN": Case(lambda split, **s: ItemKNN(**s or {"neighbours": 12, "shrink": 1.0})),
     "RP3β": Case(lambda split, **s: RP3Beta(**s or {"neighbours": 12, "half_life": 5.0})),
@@ -175,7 +175,7 @@ IDS = {
     "随机": "Random",
     "热门": "Popularity",
     "此刻热门": "RecentPopularity",
-    "由文字": "TextPopularity",
+    "热门（由文字推断）": "TextPopularity",
     "TF-IDF dense": "TF-IDF-dense",
     "双塔": "UserTower",
     "两段": "TwoStage",

@@ -48,7 +48,7 @@ class EASE(Recommender):
         need, free = needed_bytes(n), free_memory()
         if need > free:
             raise TooMuchData(
-                f"{self.name} 要 {n:,}² × 4 字节的内存，共 {need:,} 字节，现在只有 {free:,} 字节可用："
+                f"{self.name} 要 {n:,}² × 4 字节的内存，连中间结果共 {need:,} 字节，现在只有 {free:,} 字节可用："
                 "请先去掉少有人喜欢的物品，或换用 ItemKNN、ALS。"
             )
         matrix, items = np.empty((n, n), dtype=np.float32), x.T.tocsr()

@@ -20,7 +20,7 @@ class TextPopularity(Popularity):
     any, where that is more. vectors: (items, dim) dense, of texts alone; after `fit` they are not needed any more.
     """
 
-    name = "由文字"
+    name = "热门（由文字推断）"
     needs = frozenset({"text"})
     cold_items = True
     SETTINGS = ("smoothing",)

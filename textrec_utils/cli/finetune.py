@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from textrec_utils.cli import parameters
+from textrec_utils.course.chapters import CourseError
 
 OWN = {  # beside the fields of TwoTowerConfig
     "dataset": ("movielens-zh", "数据集的名字或文件夹。"),
@@ -13,6 +14,7 @@ OWN = {  # beside the fields of TwoTowerConfig
     "model": ("mini-bert-zh", "编码器的名字或文件夹。"),
     "prefix": ("", "每条文本前加的字，例如 E5 要 'query: '；也可以是模型自带提示的名字；none 什么也不加。"),
     "metric": ("ndcg@10", "报告和早停看的指标。"),
+    "on_missing": ("refuse", "缺文字、编号、时间的：refuse 拒绝，drop 去掉并报数，同报告。"),
 }
 
 
@@ -58,7 +60,9 @@ def command(pairs, early_stopping: bool, out: str, bundle: str, log_dir: str, de
         check_export(config, out)  # before hours of training
     if bundle:
         check_folder(bundle, NOTE)
-    data = load_dataset(own["dataset"])
+    if out and bundle and Path(out).resolve() == Path(bundle).resolve():
+        raise CourseError(f"--out 和 --bundle 不能是同一个文件夹 {out}：请换掉其中一个。")
+    data = load_dataset(own["dataset"], on_missing=own["on_missing"])
     split = make_split(data, own["split"], seed=config.seed)
     try:
         with parameters.one_sentence(), finetuning.processes(device) as device:

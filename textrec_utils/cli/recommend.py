@@ -43,7 +43,8 @@ def trained(command: str, pairs, all_data: bool):
     values = {name: default for name, (default, _) in OWN.items()}
     values |= parameters.typed(command, values, pairs)
     named(values["method"])  # before the data are read
-    made = train(values.pop("dataset"), all_data=all_data, say=lambda text: click.echo(text, err=True), **values)
+    with parameters.one_sentence():
+        made = train(values.pop("dataset"), all_data=all_data, say=lambda text: click.echo(text, err=True), **values)
     if not all_data:
         click.echo("只学了训练部分，和报告里评测的是同一个模型；要上线请加 --all-data。", err=True)
     return made
@@ -149,7 +150,7 @@ def _write(service, rows, length: int, repeat: bool, path: Path) -> tuple[int, i
     from tqdm import tqdm
 
     users = lines = 0
-    held = []
+    held: list[pd.DataFrame] = []
     total = service.split.n_users if rows is None else len(rows)
     with (
         open(path, "w", encoding="utf-8", newline="") as file,
@@ -157,7 +158,7 @@ def _write(service, rows, length: int, repeat: bool, path: Path) -> tuple[int, i
     ):
         for table in service.lists(rows, length, repeat=repeat):
             if path.suffix == ".csv":
-                table.to_csv(file, index=False, header=not users)
+                table.to_csv(file, index=False, header=not file.tell())
             elif path.suffix == ".jsonl":
                 table.to_json(file, orient="records", lines=True, force_ascii=False)
             else:

@@ -14,7 +14,7 @@ import click
 import psutil
 
 from textrec_utils.core.files import why_not_kept
-from textrec_utils.core.machine import cores
+from textrec_utils.core.machine import cores, free_memory
 from textrec_utils.core.paths import build_dir, cache_dir
 from textrec_utils.core.processes import Interrupts
 from textrec_utils.core.progress import STEP_FILE, step_in
@@ -90,7 +90,7 @@ def run_many(
             else:
                 todo.append(_Job(label, chapter, parameters, slug))
         todo.sort(key=lambda job: -job.expected)  # so that no core waits at the end for a long one that came last
-        side_by_side = side_by_side or min(cores(), int(psutil.virtual_memory().available / MEMORY))
+        side_by_side = side_by_side or min(cores(), int(free_memory() / MEMORY))
         try:
             if todo:
                 _make_sure_of_room(len(todo))

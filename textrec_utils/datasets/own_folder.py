@@ -14,7 +14,7 @@ import pandas as pd
 from textrec_utils.core.errors import DataError
 from textrec_utils.datasets.columns import is_known, near_names, our_columns
 from textrec_utils.datasets.dataset import Dataset, users_seen
-from textrec_utils.datasets.faults import Note, gather, left_out, note_rows
+from textrec_utils.datasets.faults import MOST_MISSING, Note, gather, left_out, note_rows
 from textrec_utils.datasets.ids import NOTHING, clean_ids, is_blank, meet, visible
 from textrec_utils.datasets.tables import QUOTED, need, read_table, refuse
 from textrec_utils.datasets.times import seconds_of
@@ -61,6 +61,11 @@ def from_tables(
     heard = rows["item_id"].isin(items["item_id"][~spoken]).rename("item_id")
     of_rows += note_rows(rows, heard, "交互的物品没有文字", "随物品一起去掉")
     kept = known & timed & ~heard.to_numpy()
+    if on_missing == "drop" and (gone := 1 - kept.mean()) > MOST_MISSING:  # each fault by itself may be rare
+        raise DataError(
+            f"{interactions.attrs['path'].name} 合起来要去掉 {gone:.0%} 的行，比留下的多，on_missing drop 也不去掉："
+            "请先补上缺的编号、时间和物品的文字。"
+        )
     checked = rows[["user_id", "item_id"]].assign(timestamp=stamp, value=value)[kept]
     has_time = "timestamp" in interactions.columns and not is_blank(interactions["timestamp"]).all()
     notes = [*of_values, *read, *of_items, *of_rows, *of_times]

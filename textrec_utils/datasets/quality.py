@@ -7,7 +7,7 @@ import pandas as pd
 from textrec_utils.datasets.dataset import Dataset
 from textrec_utils.datasets.faults import FEW, Note
 
-READS = 128  # tokens that the report's encoder reads, about as many 汉字
+READS = 128  # tokens that an encoder reads at least (`encoder.lengths.LEAST`), about as many 汉字
 WORD = 4  # letters of a token where words are spelled, about
 COLUMNS = ("发现", "多少", "在哪里", "怎么办")
 ROBOT_ROWS, ROBOT_TIMES = 200, 30  # more rows than both, the second in medians, are more than people make

@@ -63,7 +63,11 @@ def load_dataset(name_or_path: str | Path = "movielens-zh", *, on_missing: str =
     try:
         for patterns, load in FORMATS:
             if any(next(folder.glob(pattern), None) for pattern in patterns):
-                return finish(load(folder, on_missing=on_missing) if load in DROPPING else load(folder))
+                if load in DROPPING:
+                    return finish(load(folder, on_missing=on_missing))
+                if on_missing != "refuse":
+                    raise DataError(f"文件夹 {folder} 是别的格式，没有 on_missing：请去掉这个参数，把缺的补上或删掉。")
+                return finish(load(folder))
         names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise DataError(f"文件夹 {folder} 读不了（{type(error).__name__}），请检查权限和磁盘。") from None

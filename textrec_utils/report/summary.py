@@ -36,7 +36,8 @@ def summary(report: Report, claims: Claims, cold: Report | None = None, **told) 
         "verdict": verdict.in_words(report, claims).splitlines(),
         "ship": ship and ship.key, "first": claims.first and claims.first.key, "text": claims.sides.text.key,
         "behaviour": claims.sides.behaviour.key, "main_metric": report.main, "protocol": report.split.protocol,
-        "users": report.users, "candidates": report.candidates, "cautions": list(report.cautions),
+        "users": report.users, "candidates": report.candidates,
+        "cautions": [*report.cautions, *(cold.cautions if cold else ())],
         "methods": _methods(report),
         "comparisons": [*_pairs(claims.first, claims.peers), *_pairs(claims.sides.text, claims.rivals)],
         "new_items": cold and {
@@ -134,7 +135,7 @@ def missed(found: dict, bars: Mapping[str, Mapping[str, float]]) -> list[str]:
                 value, most = (metric and metric["mean"], False) if "@" in what else (method[what], True)
             name = whose if whose in ("report", key) else f"{whose}（{key}）"
             if value is None:
-                told.append(f"{name} 的 {what} 没有量（报告的指标见 report.json）")
+                told.append(f"{name} 的 {what} 没有量（报告的指标见页面旁边的 .json）")
             elif value > bar if most else value < bar:
                 told.append(f"{name} 的 {what} 是 {value:.4g}，{'高于至多的' if most else '低于至少的'} {bar:g}")
     return told
