@@ -11,28 +11,24 @@ import click
 from textrec_utils.cli import parameters
 from textrec_utils.cli.profiles import methods
 from textrec_utils.core.errors import DataError
+from textrec_utils.course.chapters import the_report
+from textrec_utils.course.meanings import meaning
 
-OWN = {
-    "dataset": ("movielens-zh", "数据集的名字或文件夹。"),
-    "method": ("ease", "报告里的方法，见下面的表。"),
-    "split": ("auto", "在怎样的划分上选设置，同报告。"),
-    "min_value": ("auto", "不低于它的算喜欢，同报告。"),
-    "k": (10, "按 ndcg@k 选设置，同报告。"),
-    "seed": (0, "随机种子。"),
-    "budget": (12, "每个方法试几种设置；0 不选，用默认设置。"),
-    "model": ("mini-bert-zh", "编码器的名字或文件夹。"),
-    "prefix": ("", "每条文本前加的字，例如 E5 要 'query: '。"),
-    "pooling": ("auto", "词元怎样并成一个向量，同报告。"),
-    "max_length": ("auto", "每段文字读几个词元，同报告。"),
-    "on_missing": ("refuse", "缺文字、编号、时间的：refuse 拒绝，drop 去掉并报数，同报告。"),
-}
+OWN = {  # defaults, and what is meant where that isn't as in the report
+    "dataset": ("movielens-zh", ""), "method": ("ease", "报告里的方法，见下面的表。"),
+    "split": ("auto", "在怎样的划分上选设置，同报告。"), "min_value": ("auto", ""),
+    "k": (10, "按 ndcg@k 选设置，同报告。"), "seed": (0, ""),
+    "budget": (12, "每个方法试几种设置；0 不选，用默认设置。"), "model": ("mini-bert-zh", ""), "prefix": ("", ""),
+    "pooling": ("auto", ""), "max_length": ("auto", ""), "on_missing": ("refuse", ""),
+}  # fmt: skip
 KINDS = (".csv", ".jsonl", ".parquet")
 
 
 def settings() -> list[str]:
     """The end of the help: names, defaults and meanings of what -p takes, and the methods."""
     lines = ["-p 的名字、默认值、含义："]
-    lines += [f"  {name}={default!r}  {sentence}" for name, (default, sentence) in OWN.items()]
+    told = {name: own or f"{meaning(the_report(), name)}。" for name, (_, own) in OWN.items()}
+    lines += [f"  {name}={default!r}  {told[name]}" for name, (default, _) in OWN.items()]
     return [*lines, "method 可以是：", *(f"  {key}  {label}" for key, label in methods())]
 
 
@@ -131,13 +127,13 @@ def _rows(service, path: Path):
         except UnicodeDecodeError:
             raise DataError(f"{path} 不是 UTF-8 编码：请另存为 UTF-8。") from None
         ids = {line: word.strip() for line, word in enumerate(text.splitlines(), start=1) if word.strip()}
-    known = set(service.user_ids)
+    row_of = {user: row for row, user in enumerate(service.user_ids)}
     for line, user in ids.items():
-        if user not in known:
+        if user not in row_of:
             raise DataError(f"{path} 第 {line} 行的用户 {user} 不在数据里：请改正或删掉这一行。")
     if not ids:
         raise DataError(f"{path} 里没有一个用户编号：请每行写一个。")
-    return rows_of(list(dict.fromkeys(ids.values())), {user: row for row, user in enumerate(service.user_ids)}, "用户")
+    return rows_of(list(dict.fromkeys(ids.values())), row_of, "用户")
 
 
 def _write(service, rows, length: int, repeat: bool, path: Path) -> tuple[int, int]:
